@@ -1,0 +1,122 @@
+"""What a person sees while a stage works: lines, tables and progress bars, or plain lines in a log."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+T = TypeVar("T")
+
+
+class Bar(Protocol):
+    """A running progress bar."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Move on by `steps`."""
+
+    def note(self, text: str) -> None:
+        """Show `text` (the current loss, say) beside the bar."""
+
+
+class Reporter:
+    """Writes for people, to the standard output or, when that carries JSON, to the standard error.
+
+    Args:
+        quiet: Say nothing but warnings.
+        stderr: Write to the standard error.
+    """
+
+    def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
+        self.console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+        self.quiet = quiet
+
+    def say(self, text: str = "") -> None:
+        """Print a line."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def head(self, text: str) -> None:
+        """Print the heading of a stage."""
+        if not self.quiet:
+            self.console.print(f"\n{text}", style="bold", markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a warning; `quiet` does not silence it."""
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table whose first column is left-aligned and whose others are right-aligned."""
+        if self.quiet:
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for place, column in enumerate(columns):
+            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self.console.print(table)
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        """Show a progress bar of `total` steps; where there is no terminal, a line at each tenth."""
+        if self.quiet:
+            yield _Silent()
+        elif not self.console.is_terminal:
+            yield _Lines(self.console, title, total)
+        else:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            with Progress(*columns, console=self.console) as progress:
+                yield _Rich(progress, title, total)
+
+    def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
+        """Yield `items` under a progress bar."""
+        with self.bar(title, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+
+class _Silent:
+    def advance(self, steps: int = 1) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class _Lines:
+    """A line at each tenth of the way: what a log file can show of a bar."""
+
+    def __init__(self, console: Console, title: str, total: int) -> None:
+        self.console, self.title, self.total = console, title, total
+        self.done = 0
+        self.text = ""
+
+    def advance(self, steps: int = 1) -> None:
+        before, self.done = self.done, self.done + steps
+        if self.total and self.done * 10 // self.total > before * 10 // self.total:
+            self.console.print(f"  {self.title} {self.done}/{self.total} {self.text}".rstrip(), markup=False)
+
+    def note(self, text: str) -> None:
+        self.text = text
+
+
+class _Rich:
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self.progress = progress
+        self.task = progress.add_task(f"  {title}", total=total, note="")
+
+    def advance(self, steps: int = 1) -> None:
+        self.progress.advance(self.task, steps)
+
+    def note(self, text: str) -> None:
+        self.progress.update(self.task, note=text)
