@@ -1,5 +1,6 @@
 """What a person sees while a stage works: lines, tables and progress bars, or plain lines in a log."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 T = TypeVar("T")
+SECONDS_A_LINE = 5.0
 
 
 class Bar(Protocol):
@@ -47,20 +49,20 @@ class Reporter:
         """Print a warning; `quiet` does not silence it."""
         self.console.print(f"warning: {text}", style="yellow", markup=False)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table whose first column is left-aligned and whose others are right-aligned."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: bool = True) -> None:
+        """Print a table: the first column left-aligned, the others right-aligned, or left unless `right`."""
         if self.quiet:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for place, column in enumerate(columns):
-            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+            table.add_column(column, justify="right" if place and right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
         self.console.print(table)
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
-        """Show a progress bar of `total` steps; where there is no terminal, a line at each tenth."""
+        """Show a progress bar of `total` steps; where there is no terminal, a line every few seconds."""
         if self.quiet:
             yield _Silent()
         elif not self.console.is_terminal:
@@ -94,16 +96,19 @@ class _Silent:
 
 
 class _Lines:
-    """A line at each tenth of the way: what a log file can show of a bar."""
+    """A line at most every few seconds, and one at the end: what a log file can show of a bar."""
 
     def __init__(self, console: Console, title: str, total: int) -> None:
         self.console, self.title, self.total = console, title, total
         self.done = 0
         self.text = ""
+        self.last = time.monotonic()
 
     def advance(self, steps: int = 1) -> None:
-        before, self.done = self.done, self.done + steps
-        if self.total and self.done * 10 // self.total > before * 10 // self.total:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.last >= SECONDS_A_LINE or self.done >= self.total:
+            self.last = now
             self.console.print(f"  {self.title} {self.done}/{self.total} {self.text}".rstrip(), markup=False)
 
     def note(self, text: str) -> None:

@@ -1,0 +1,1 @@
+"""The model cards: facts read from a run's artifacts, rendered purely."""

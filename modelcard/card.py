@@ -1,0 +1,61 @@
+"""Facts in, Markdown out: a pure function. The same run renders the same bytes, without a network."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from modelcard.facts import Facts
+
+Kind = Literal["adapter", "merged", "base"]
+TEMPLATES = Path(__file__).parent / "templates"
+SCIENCE_SHOWN = (
+    "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "beta", "loss_type", "learning_rate",
+    "lr_scheduler_type", "warmup_ratio", "optim", "num_train_epochs", "max_steps", "max_grad_norm", "max_length",
+    "max_prompt_length", "torch_dtype", "bf16", "seed",
+)  # fmt: skip
+
+
+def render(facts: Facts, kind: Kind) -> str:
+    """Return the README.md of one of a release's repositories."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown, from our own artifacts
+    )
+    body = environment.get_template(f"{kind}.md.j2").render(
+        facts=facts,
+        release=facts.recipe.release,
+        science=facts.recipe.science,
+        metrics=facts.training.metrics,
+        science_shown={key: _shown(facts.training.science[key]) for key in SCIENCE_SHOWN},
+    )
+    front = yaml.safe_dump(metadata(facts, kind), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n{body}"
+
+
+def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
+    """Return the card's YAML metadata, as the Hub reads it."""
+    release = facts.recipe.release
+    common: dict[str, Any] = {
+        "license": release.license,
+        "language": release.language,
+        "pipeline_tag": "text-generation",
+        "library_name": "peft" if kind == "adapter" else "transformers",
+    }
+    if kind == "base":
+        return common
+    common["base_model"] = facts.base.name
+    common["base_model_relation"] = "adapter" if kind == "adapter" else "finetune"
+    if facts.data.on_hub:
+        common["datasets"] = [facts.data.name]
+    common["tags"] = [*release.tags, "notus"]
+    return common
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,130 @@
+"""What a card may say: typed facts, each read from an artifact of the run.
+
+A fact whose artifact is missing raises with its name. Nothing is looked up, measured or guessed here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipe.merge import read_probe
+from recipe.run import Run, read_json
+from recipe.schema import Recipe
+
+
+class MissingFactError(Exception):
+    """A card needs a fact whose artifact the run does not have."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that was tuned."""
+
+    name: str
+    revision: str
+    source: str
+    parameters: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """The preference data."""
+
+    name: str
+    revision: str | None
+    on_hub: bool
+    format: str
+    by: str | None
+    rows_in: int
+    train: int
+    heldout: int
+    left_out: dict[str, int]
+    differ: float | None
+    faulty: int | None
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What was trained, on what, and what the held-out pairs said."""
+
+    metrics: dict[str, Any]
+    science: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the cards of a run say."""
+
+    recipe: Recipe
+    science_sha256: str
+    base: Base
+    data: Data
+    training: Training
+    probe: dict[str, Any]
+    prompt_template: str
+    adapter_sha256: str
+    adapter_bytes: int
+
+
+def read_facts(run: Run) -> Facts:
+    """Read the facts of a run whose stages up to `merge` are done.
+
+    Raises:
+        MissingFactError: An artifact is not there.
+    """
+    try:
+        inputs = read_json(run.path("inputs", "inputs.json"))
+        data = read_json(run.path("data", "data.json"))
+        metrics = read_json(run.path("training", "metrics.json"))
+        probe = read_probe(run.folder)
+        stages = run.manifest["stages"]
+        trained = stages["train"]
+        adapter = trained["outputs"]["adapter/adapter_model.safetensors"]
+        template = prompt_template(run.path("adapter"))
+    except FileNotFoundError as error:
+        message = f"the card needs {Path(str(error.filename)).name}, which this run does not have"
+        raise MissingFactError(message) from error
+    except KeyError as error:
+        message = f"the card needs {error}, which this run's manifest does not have"
+        raise MissingFactError(message) from error
+    base, source, audit = inputs["base"], inputs["data"], data["ultrafeedback"]
+    return Facts(
+        recipe=run.recipe,
+        science_sha256=run.recipe.science_sha256,
+        base=Base(base["name"], base["revision"], base["source"], base["parameters"], probe["dtype"]),
+        data=Data(
+            name=source["name"],
+            revision=source["revision"],
+            on_hub=source["source"] == "hub",
+            format=data["format"],
+            by=data["by"],
+            rows_in=data["rows_in"],
+            train=data["train"],
+            heldout=data["heldout"],
+            left_out=data["left_out"],
+            differ=audit["chosen_differs_share"] if audit else None,
+            faulty=audit["faulty_completions"] if audit else None,
+            sha256=source["sha256"],
+        ),
+        training=Training(metrics, run.recipe.science.canonical(), trained["versions"], trained["seconds"]),
+        probe=probe,
+        prompt_template=template,
+        adapter_sha256=adapter["sha256"],
+        adapter_bytes=adapter["size"],
+    )
+
+
+def prompt_template(folder: Path) -> str:
+    """Return the text that a prompt becomes, `{prompt}` in its place, by the tokenizer in `folder`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "{prompt}"}], tokenize=False, add_generation_prompt=True
+    )
+    assert isinstance(text, str)
+    return text

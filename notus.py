@@ -1,0 +1,348 @@
+"""The command line: one short function a stage, imports inside, so that `notus --help` answers at once."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recipe.errors import UserError
+
+if TYPE_CHECKING:
+    from recipe.progress import Reporter
+    from recipe.run import Run, Stage
+    from recipe.schema import Recipe
+
+RUNS = Path("runs")
+HUB_ROOT = RUNS / "hub"
+
+app = typer.Typer(
+    help="One preference-tuning recipe in, one tagged and verified Hub release out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+recipe_app = typer.Typer(help="Show, compare, check and pin recipes.", no_args_is_help=True)
+hub_app = typer.Typer(help="The embedded Hub.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+app.add_typer(hub_app, name="hub")
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships with Notus.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+RunFolder = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run folder. [default: runs/RECIPE]")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+HubName = Annotated[
+    str | None,
+    typer.Option("--hub", help="`local`: the embedded Hub; `remote`: HF_ENDPOINT. [default: local if the base is built in]"),
+]
+HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where the embedded Hub lies.")]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")]
+
+
+@app.command()
+def fetch(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Bring the base and the feedback here, pinned."""
+    _stages(recipe, set_, run, quiet, as_json, upto="fetch")
+
+
+@app.command()
+def curate(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Turn feedback into preference pairs."""
+    _stages(recipe, set_, run, quiet, as_json, upto="curate")
+
+
+@app.command()
+def train(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Train the adapter."""
+    _stages(recipe, set_, run, quiet, as_json, upto="train")
+
+
+@app.command()
+def merge(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Merge the adapter into the base, and check the result."""
+    _stages(recipe, set_, run, quiet, as_json, upto="merge")
+
+
+@app.command()
+def card(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Write the model cards."""
+    _stages(recipe, set_, run, quiet, as_json, upto="card")
+
+
+@app.command()
+def publish(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    tag: Tag = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Publish adapter and merged weights, read them back, and tag them."""
+    loaded = _load(recipe, set_, tag)
+    reporter = _reporter(quiet, as_json)
+    with _hub(_which_hub(hub, loaded), hub_root) as where:
+        result = _bring(loaded, run, reporter, upto="card")
+        result["publish"] = _publish(loaded, run, reporter, where)
+    _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
+    _answer(result, as_json)
+
+
+@app.command()
+def verify(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare what the Hub has with what was released."""
+    loaded = _load(recipe, set_)
+    reporter = _reporter(quiet, as_json)
+    with _hub(_which_hub(hub, loaded), hub_root):
+        found = _verify(loaded, run, reporter)
+    _answer(found, as_json)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+@app.command(name="run")
+def run_all(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    tag: Tag = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Do every stage, publish, and verify the release."""
+    loaded = _load(recipe, set_, tag)
+    reporter = _reporter(quiet, as_json)
+    if dry_run:
+        _answer(_show_plan(loaded, _folder(loaded, run), reporter), as_json)
+        return
+    with _hub(_which_hub(hub, loaded), hub_root) as where:
+        result = _bring(loaded, run, reporter, upto="card")
+        result["publish"] = _publish(loaded, run, reporter, where)
+        result["verify"] = _verify(loaded, run, reporter)
+    _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
+    _answer(result, as_json)
+    raise typer.Exit(0 if result["verify"]["ok"] else 1)
+
+
+@recipe_app.command(name="show")
+def recipe_show(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
+    """Print a recipe with all that it extends, by section."""
+    loaded = _load(recipe, set_)
+    reporter = _reporter(False, as_json)
+    for section in ("science", "execution", "release"):
+        reporter.head(section)
+        reporter.table(("key", "value"), _cells(getattr(loaded, section).model_dump(mode="json")), right=False)
+    reporter.say(f"\nscience sha256 {loaded.science_sha256}")
+    _answer({"name": loaded.name, "science_sha256": loaded.science_sha256, **loaded.flat()}, as_json)
+
+
+@recipe_app.command(name="diff")
+def recipe_diff(one: RecipeName, other: RecipeName, as_json: Json = False) -> None:
+    """Print what differs between two recipes."""
+    from recipe.schema import SECTION_OF
+
+    left, right = _load(one, None), _load(other, None)
+    was, now = left.flat(), right.flat()
+    differing = {key: [was[key], now[key]] for key in was if was[key] != now[key]}
+    reporter = _reporter(False, as_json)
+    rows = [(SECTION_OF[key], key, *map(_cell, pair)) for key, pair in differing.items()]
+    reporter.table(("section", "key", left.name, right.name), rows, right=False)
+    same = left.science_sha256 == right.science_sha256
+    reporter.say(f"\n{len(rows)} keys differ; the science is {'the same' if same else 'another'}")
+    _answer({"differs": differing, "same_science": same}, as_json)
+
+
+@recipe_app.command(name="check")
+def recipe_check(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
+    """Check a recipe, its local paths and its LoRA targets, and say what a release would still need."""
+    from recipe.plan import make_plan
+
+    loaded = _load(recipe, set_)
+    reporter = _reporter(False, as_json)
+    plan = make_plan(loaded)
+    unpinned = loaded.science.unpinned
+    reporter.say(f"{loaded.name}: the recipe is sound; {loaded.science.global_batch_size} pairs an optimizer step")
+    for known in plan.known:
+        reporter.say(f"  {known}")
+    for key in unpinned:
+        reporter.warn(f"{key} is not pinned; run `notus recipe pin {loaded.name}` before a release")
+    _answer({"name": loaded.name, "unpinned": unpinned, "known": list(plan.known)}, as_json)
+
+
+@recipe_app.command(name="pin")
+def recipe_pin(recipe: RecipeName, as_json: Json = False) -> None:
+    """Look up the commit ids of the recipe's Hub repositories, once, and write them beside it."""
+    from recipe.pin import pin
+
+    lock, pins = pin(recipe)
+    reporter = _reporter(False, as_json)
+    reporter.table(("repository", "commit"), pins.items(), right=False)
+    reporter.say(f"written to {lock}")
+    _answer({"lock": str(lock), "pins": pins}, as_json)
+
+
+@hub_app.command(name="serve")
+def hub_serve(
+    root: Annotated[Path, typer.Option(help="Where its repositories lie.")] = HUB_ROOT,
+    port: Annotated[int, typer.Option(help="0: a free one.")] = 8484,
+) -> None:
+    """Serve the embedded Hub on loopback until Ctrl-C."""
+    from publish.localhub import local_token, serve
+
+    reporter = _reporter(False, False)
+
+    def ready(endpoint: str) -> None:
+        reporter.say(f"export HF_ENDPOINT={endpoint}   # for any Hub client; reading needs no token")
+        reporter.say(f"export HF_TOKEN={local_token(root)} HF_HUB_DISABLE_XET=1   # to write as well")
+
+    serve(root, port, on_ready=ready)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"notus: {error}\n")
+        sys.exit(2)
+
+
+def _load(name: str, overrides: list[str] | None, tag: str | None = None) -> "Recipe":
+    from recipe.load import load_recipe
+
+    return load_recipe(name, [*(overrides or ()), *((f'version="{tag}"',) if tag else ())])
+
+
+def _folder(recipe: "Recipe", run: Path | None) -> Path:
+    return run or RUNS / recipe.name
+
+
+def _reporter(quiet: bool, as_json: bool) -> "Reporter":
+    from recipe.progress import Reporter
+
+    return Reporter(quiet=quiet, stderr=as_json)
+
+
+def _answer(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result, sort_keys=True, default=str) + "\n")
+
+
+def _all_stages() -> tuple["Stage", ...]:
+    from modelcard.stage import STAGE
+    from recipe.stages import STAGES
+
+    return (*STAGES, STAGE)
+
+
+def _stages(name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool, *, upto: str) -> None:
+    loaded = _load(name, overrides)
+    _answer(_bring(loaded, run, _reporter(quiet, as_json), upto=upto), as_json)
+
+
+def _bring(loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: str) -> dict[str, Any]:
+    from recipe.hush import hush_libraries
+
+    hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
+    from recipe.plan import make_plan
+    from recipe.run import refuse_full_disk
+
+    opened = _open(loaded, run)
+    every = _all_stages()
+    wanted = every[: [stage.name for stage in every].index(upto) + 1]
+    if not all(opened.done(stage.name) for stage in wanted):
+        refuse_full_disk(opened.folder, make_plan(loaded).disk_bytes)
+    with opened.locked():
+        return opened.bring(wanted, reporter)
+
+
+def _open(loaded: "Recipe", run: Path | None) -> "Run":
+    from recipe.run import Run
+
+    return Run(_folder(loaded, run), loaded)
+
+
+def _publish(loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str) -> dict[str, Any]:
+    from publish.release import publish as publish_run
+
+    opened = _open(loaded, run)
+    reporter.head(f"publish: {loaded.release.version} to the {where} Hub")
+    with opened.locked():
+        return publish_run(opened, reporter, hub=where)
+
+
+def _verify(loaded: "Recipe", run: Path | None, reporter: "Reporter") -> dict[str, Any]:
+    from publish.verify import verify as verify_run
+
+    reporter.head("verify: what the Hub has against what was released")
+    return verify_run(_open(loaded, run), reporter)
+
+
+def _which_hub(hub: str | None, loaded: "Recipe") -> str:
+    if hub not in {None, "local", "remote"}:
+        raise UserError(f"--hub {hub}: must be local or remote")
+    return hub or ("local" if loaded.science.base_source == "builtin" else "remote")
+
+
+@contextlib.contextmanager
+def _hub(where: str, root: Path) -> Iterator[str]:
+    """Point the Hub's clients at the chosen Hub. They read the environment when they are imported, so this comes first."""
+    if where == "remote":
+        yield where
+        return
+    from publish.localhub import running
+
+    with running(root) as hub:
+        os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_XET": "1"}
+        yield where
+
+
+def _consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | None) -> None:
+    release = loaded.release
+    if local_root is not None:
+        reporter.head("To use it, with the embedded Hub served in another terminal")
+        reporter.say(f"  notus hub serve --root {local_root}")
+        reporter.say("  export HF_ENDPOINT=http://127.0.0.1:8484")
+    else:
+        reporter.head("To use it")
+    at = f'"{release.hub_model_id}", revision="{release.version}"'
+    reporter.say("\n  from peft import AutoPeftModelForCausalLM; from transformers import AutoTokenizer")
+    reporter.say(f"  model = AutoPeftModelForCausalLM.from_pretrained({at})")
+    reporter.say(f"  tokenizer = AutoTokenizer.from_pretrained({at})")
+
+
+def _show_plan(loaded: "Recipe", folder: Path, reporter: "Reporter") -> dict[str, Any]:
+    from recipe.plan import make_plan
+    from recipe.plan_view import show_plan
+
+    return show_plan(loaded, make_plan(loaded), folder, _all_stages(), reporter)
+
+
+def _cells(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, _cell(value)) for key, value in values.items()]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main()

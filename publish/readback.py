@@ -1,0 +1,89 @@
+"""The release as a consumer gets it: loaded in a process of its own, from a clean cache, over HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recipe.run import Run
+
+# Loading again what was saved in the same dtype gives the same logits but for the order of additions.
+TOLERANCE = 1e-3
+
+
+def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> float:
+    """Load what the Hub has through PEFT and Transformers and compare logits with the run's.
+
+    Args:
+        run: Its `probe/` holds the prompts and the logits.
+        repos: (repository, revision) of `adapter`, `merged` and, if it was published too, `base`.
+
+    Returns:
+        The largest difference of a logit, in any of the ways to load the release.
+
+    Raises:
+        RuntimeError: The logits differ, or the release can't be loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="notus-readback-") as cache:
+        question = {
+            "probe": str(run.path("probe").resolve()),
+            "repos": {kind: list(at) for kind, at in repos.items()},
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "publish.readback"],
+            input=json.dumps(question),
+            env=os.environ
+            | {"HF_HOME": cache, "HF_HUB_CACHE": f"{cache}/hub", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if ended.returncode:
+        message = f"the release can't be loaded from the Hub; nothing was tagged\n{ended.stderr}"
+        raise RuntimeError(message)
+    answer = json.loads(ended.stdout.splitlines()[-1])
+    allowed = TOLERANCE * answer["scale"]
+    for way, difference in answer["differences"].items():
+        if difference > allowed:
+            message = f"the release loaded by {way} has other logits than the run (by {difference:.3g}); nothing was tagged"
+            raise RuntimeError(message)
+    return float(max(answer["differences"].values()))
+
+
+def consume(probe: Path, repos: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Load the release in each documented way and return each way's largest logit difference from the run's."""
+    from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from recipe.merge import largest_difference, logits_of
+
+    saved = load_file(probe / "logits.safetensors")
+    prompts = json.loads((probe / "probe.json").read_text(encoding="utf-8"))["input_ids"]
+    expected = {
+        name: [saved[f"{name}.{place}"] for place in range(len(prompts))] for name in ("adapter", "merged")
+    }
+    (adapter, adapter_at), (merged, merged_at) = repos["adapter"], repos["merged"]
+    config = PeftConfig.from_pretrained(adapter, revision=adapter_at)
+    base = AutoModelForCausalLM.from_pretrained(config.base_model_name_or_path, revision=config.revision)
+    by_peft = logits_of(PeftModel.from_pretrained(base, adapter, revision=adapter_at), prompts)
+    del base
+    by_auto = logits_of(AutoPeftModelForCausalLM.from_pretrained(adapter, revision=adapter_at), prompts)
+    by_merged = logits_of(AutoModelForCausalLM.from_pretrained(merged, revision=merged_at), prompts)
+    return {
+        "differences": {
+            "PeftModel": largest_difference(expected["adapter"], by_peft),
+            "AutoPeftModelForCausalLM": largest_difference(expected["adapter"], by_auto),
+            "AutoModelForCausalLM": largest_difference(expected["merged"], by_merged),
+        },
+        "scale": max(logits.abs().max().item() for logits in expected["adapter"]),
+    }
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    print(json.dumps(consume(Path(asked["probe"]), asked["repos"])))  # noqa: T201 - the answer to the parent

@@ -1,0 +1,278 @@
+"""A run becomes a release: plan, push, read back, tag.
+
+Each repository gets one commit, parented on the head that was planned against, with stale files deleted in
+it. Only when every file was read back from the Hub, and the logits with it, are the tags made, on the commit
+ids that came back; only then is `release.json` written.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from publish.readback import read_back
+from recipe.errors import UserError
+from recipe.fetch import base_files, load_inputs
+from recipe.hub import hub_errors
+from recipe.progress import Reporter
+from recipe.run import Run, file_sha256, write_json
+
+KEPT = {".gitattributes"}  # the Hub's own file
+
+
+@dataclass(frozen=True)
+class FileHash:
+    """What identifies a file's content: the sha256, and the git blob id by which the Hub knows a small one."""
+
+    sha256: str
+    blob_id: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Repo:
+    """One repository of a release: its name, and its files by their path in it."""
+
+    kind: str
+    repo_id: str
+    files: Mapping[str, Path]
+    hashes: Mapping[str, FileHash]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(facts.size for facts in self.hashes.values())
+
+
+def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
+    """Publish a run whose card is done; a release that is there already is left alone.
+
+    Args:
+        run: The run folder; its recipe names the repositories and the version.
+        reporter: Says what happens.
+        hub: What `release.json` calls the Hub.
+
+    Returns:
+        What `release.json` holds, and whether anything was `published` now.
+
+    Raises:
+        UserError: An unpinned recipe, a base that nobody could load, a token that may not write, a tag that
+            exists on other content, a Hub that can't be reached.
+    """
+    refuse_unreleasable(run)
+    api, version = HfApi(), run.recipe.release.version
+    user = _whoami(api)
+    repos = repositories(run)
+    commits = {repo.kind: _tagged(api, repo, version) for repo in repos}
+    if all(commits.values()):
+        reporter.say(f"  {version} is on the Hub already, with these files: nothing to do")
+        return _release(run, repos, {kind: str(commit) for kind, commit in commits.items()}, hub) | {
+            "published": False
+        }
+    reporter.say(f"  as {user}, to {constants.ENDPOINT}")
+    pushed: dict[str, str] = {}
+    base_revision = load_inputs(run)["base"]["revision"]
+    for repo in repos:
+        pushed[repo.kind] = commits[repo.kind] or _push(api, repo, run, reporter)
+        _compare(api, repo, pushed[repo.kind])
+        if repo.kind == "base":
+            _tag(api, repo, base_revision, pushed["base"])  # the adapter's configuration names it
+    difference = read_back(run, {repo.kind: (repo.repo_id, pushed[repo.kind]) for repo in repos})
+    reporter.say(
+        f"  read back: every file's hash, and through PEFT the logits (largest difference {difference:.2g})"
+    )
+    for repo in repos:
+        _tag(api, repo, version, pushed[repo.kind])
+    release = _release(run, repos, pushed, hub)
+    write_json(run.path("release.json"), release)
+    reporter.table(
+        ("repository", "files", "MB", "commit"),
+        [(r.repo_id, len(r.files), f"{r.size / 1e6:,.2f}", pushed[r.kind][:12]) for r in repos],
+    )
+    return release | {"published": True}
+
+
+def refuse_unreleasable(run: Run) -> None:
+    """Refuse what could not be rebuilt or loaded by anyone else.
+
+    Raises:
+        UserError: Names the key to set.
+    """
+    recipe = run.recipe
+    if recipe.science.unpinned:
+        raise UserError(
+            f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin {recipe.name}` first"
+        )
+    release = recipe.release
+    names = {"hub_model_id": release.hub_model_id, "hub_merged_model_id": release.hub_merged_model_id}
+    if recipe.science.base_source != "hub":
+        if release.hub_base_model_id is None:
+            raise UserError(
+                f"{recipe.name}: the base is a local folder that no one else has; set hub_base_model_id to publish it too"
+            )
+        names["hub_base_model_id"] = release.hub_base_model_id
+    for key, name in names.items():
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            raise UserError(f"{key}: {name!r} is not a repository name; write it as owner/name") from None
+
+
+def repositories(run: Run) -> list[Repo]:
+    """Return the repositories of a release with their files, the base first if it is published too."""
+    release, base = run.recipe.release, load_inputs(run)["base"]
+    folders = {
+        "adapter": (release.hub_model_id, run.path("adapter")),
+        "merged": (release.hub_merged_model_id, run.path("merged")),
+    }
+    repos = []
+    if base["source"] != "hub":
+        assert release.hub_base_model_id is not None
+        files = {path.name: path for path in base_files(Path(base["path"]))}
+        repos.append(_repo("base", release.hub_base_model_id, files, run))
+    for kind, (repo_id, folder) in folders.items():
+        files = {
+            path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+        }
+        repos.append(_repo(kind, repo_id, files, run))
+    return repos
+
+
+def remote_hashes(api: HfApi, repo_id: str, revision: str) -> dict[str, tuple[str, int]]:
+    """Return sha256 (large files) or git blob id, and size, of each file of a repository at `revision`."""
+    found = {}
+    for entry in api.list_repo_tree(repo_id, revision=revision, recursive=True):
+        if isinstance(entry, RepoFile) and entry.path not in KEPT:
+            found[entry.path] = (entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+    return found
+
+
+def differing(repo: Repo, remote: Mapping[str, tuple[str, int]]) -> list[str]:
+    """Return the paths, sorted, at which the Hub has not what the release has."""
+    wrong = set(remote) - set(repo.files)
+    for path, facts in repo.hashes.items():
+        if remote.get(path) not in {(facts.sha256, facts.size), (facts.blob_id, facts.size)}:
+            wrong.add(path)
+    return sorted(wrong)
+
+
+def hash_file(path: Path) -> FileHash:
+    """Return what identifies a file's content."""
+    size = path.stat().st_size
+    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            blob.update(chunk)
+    return FileHash(file_sha256(path), blob.hexdigest(), size)
+
+
+def _repo(kind: str, repo_id: str, files: dict[str, Path], run: Run) -> Repo:
+    files = files | {"README.md": run.path("card", kind, "README.md")}
+    return Repo(kind, repo_id, files, {name: hash_file(path) for name, path in files.items()})
+
+
+def _whoami(api: HfApi) -> str:
+    try:
+        with hub_errors("who publishes"):
+            return str(api.whoami()["name"])
+    except LocalTokenNotFoundError:
+        raise UserError(
+            "who publishes: no token; set HF_TOKEN to one that may write, or use --hub local"
+        ) from None
+
+
+def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
+    """Return the commit that `version` is at if it has this release's files, None if there is no such tag.
+
+    Raises:
+        UserError: The tag exists on other content.
+    """
+    try:
+        with hub_errors(f"{repo.repo_id}"):
+            tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo.repo_id).tags}
+    except UserError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            return None
+        raise
+    if version not in tags:
+        return None
+    wrong = differing(repo, remote_hashes(api, repo.repo_id, tags[version]))
+    if wrong:
+        raise UserError(
+            f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s) differ, {wrong[0]} first); "
+            "publish under another with --tag"
+        )
+    return tags[version]
+
+
+def _push(api: HfApi, repo: Repo, run: Run, reporter: Reporter) -> str:
+    with hub_errors(f"publishing {repo.repo_id}"):
+        api.create_repo(repo.repo_id, private=run.recipe.release.private, exist_ok=True)
+        head = api.repo_info(repo.repo_id).sha
+        assert head is not None
+        remote = remote_hashes(api, repo.repo_id, head)
+        wrong = differing(repo, remote)
+        if not wrong:
+            return head
+        added = [CommitOperationAdd(path, str(repo.files[path])) for path in wrong if path in repo.files]
+        deleted = [CommitOperationDelete(path) for path in wrong if path not in repo.files]
+        reporter.say(f"  {repo.repo_id}: {len(added)} file(s) to push, {len(deleted)} to delete")
+        api.preupload_lfs_files(repo.repo_id, additions=added)
+        commit = api.create_commit(
+            repo.repo_id,
+            operations=[*added, *deleted],
+            commit_message=f"{run.recipe.release.model_name} {run.recipe.release.version}",
+            parent_commit=head,
+        )
+    return commit.oid
+
+
+def _compare(api: HfApi, repo: Repo, commit: str) -> None:
+    with hub_errors(f"reading {repo.repo_id} back"):
+        wrong = differing(repo, remote_hashes(api, repo.repo_id, commit))
+    if wrong:
+        message = (
+            f"{repo.repo_id} at {commit}: {', '.join(wrong)} did not come back as pushed; nothing was tagged"
+        )
+        raise RuntimeError(message)
+
+
+def _tag(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
+    """Put `tag` on `commit`; one that is there already must be on it.
+
+    Raises:
+        UserError: The tag is on another commit.
+    """
+    with hub_errors(f"tagging {repo.repo_id}"):
+        there = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo.repo_id).tags}
+        if tag not in there:
+            api.create_tag(repo.repo_id, tag=tag, revision=commit)
+        elif there[tag] != commit:
+            raise UserError(
+                f"{repo.repo_id}: the tag {tag} is on {there[tag][:12]}, not on {commit[:12]}; use another --tag"
+            )
+
+
+def _release(run: Run, repos: list[Repo], commits: Mapping[str, str], hub: str) -> dict[str, Any]:
+    return {
+        "version": run.recipe.release.version,
+        "hub": hub,
+        "recipe": run.recipe.name,
+        "science_sha256": run.recipe.science_sha256,
+        "published_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "repositories": {
+            repo.kind: {
+                "repo_id": repo.repo_id,
+                "commit": commits[repo.kind],
+                "files": {name: asdict(facts) for name, facts in repo.hashes.items()},
+            }
+            for repo in repos
+        },
+    }

@@ -1,0 +1,200 @@
+"""Stage: bring the base and the feedback here, and pin what they are.
+
+What ships with Notus is made on the spot, a local path is pinned by the sha256 of its content, a repository
+of the Hub is downloaded at its commit. No later stage looks anywhere but where `inputs.json` points.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from recipe.builtin import make_feedback, write_feedback
+from recipe.builtin.base import build_base
+from recipe.curate import data_files
+from recipe.errors import UserError
+from recipe.hub import hub_errors
+from recipe.progress import Reporter
+from recipe.run import Run, Stage, file_sha256, read_json, write_json
+from recipe.schema import Science, canonical_sha256
+
+# What a base is made of; anything else in its folder or repository is neither loaded nor pinned.
+BASE_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
+
+
+def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
+    """Write `inputs/inputs.json`, and beside it what was made on the spot."""
+    science = run.recipe.science
+    before = run.done("fetch")
+    now = outside_sha256(run)
+    if before and before["inputs"].get("outside") not in {None, now}:
+        raise UserError(
+            f"{run.folder}: the base or the data have changed since this run was made; name another folder with --run"
+        )
+    folder = out / "inputs"
+    folder.mkdir()
+    base, base_said = _fetch_base(run, folder, reporter)
+    train, heldout = _fetch_data(science, folder, run)
+    inputs = {
+        "base": base,
+        "data": {
+            "name": science.dataset.removeprefix("builtin:") if science.dataset_source == "builtin" else _shown(science.dataset),
+            "source": science.dataset_source,
+            "revision": science.dataset_revision if science.dataset_source == "hub" else None,
+            "train": [_where(path, folder, run) for path in train],
+            "heldout": None if heldout is None else [_where(path, folder, run) for path in heldout],
+            "sha256": {path.name: file_sha256(path) for path in (*train, *(heldout or ()))},
+        },
+    }
+    write_json(folder / "inputs.json", inputs)
+    return {
+        "base": f"{base['name']}, {base['parameters']:,} parameters ({base['dtype']})" + base_said,
+        "data": f"{inputs['data']['name']}, {len(train) + len(heldout or ())} file(s)",
+    }
+
+
+def outside_sha256(run: Run) -> str:
+    """Return one sha256 over the local files that the recipe names, or over nothing."""
+    science = run.recipe.science
+    files: list[Path] = []
+    if science.base_source == "local":
+        files += base_files(local_path(science.model_name_or_path, "model_name_or_path"))
+    if science.dataset_source == "local":
+        train, heldout = _split_files(local_path(science.dataset, "dataset"), science)
+        files += [*train, *(heldout or ())]
+    return canonical_sha256([[path.name, file_sha256(path)] for path in files])
+
+
+def load_inputs(run: Run) -> dict[str, Any]:
+    """Return `inputs.json` with paths that can be opened."""
+    inputs: dict[str, Any] = read_json(run.path("inputs", "inputs.json"))
+    inputs["base"]["path"] = _open(inputs["base"]["path"], run)
+    for side in ("train", "heldout"):
+        if inputs["data"][side] is not None:
+            inputs["data"][side] = [_open(path, run) for path in inputs["data"][side]]
+    return inputs
+
+
+def base_files(folder: Path) -> list[Path]:
+    """Return the files of a base, in order of their names.
+
+    Raises:
+        UserError: It has no config.json, no safetensors weights or no tokenizer.
+    """
+    files = sorted({path for pattern in BASE_FILES for path in folder.glob(pattern)})
+    names = {path.name for path in files}
+    for needed, what in (("config.json", "config.json"), ("tokenizer.json", "tokenizer.json")):
+        if needed not in names:
+            raise UserError(f"{folder}: no {what}; model_name_or_path must be a Transformers model with its tokenizer")
+    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{folder}: no *.safetensors weights; save the base with save_pretrained")
+    return files
+
+
+def count_parameters(files: list[Path]) -> tuple[int, str]:
+    """Return how many parameters the safetensors among `files` hold, and their commonest dtype."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    counts: dict[str, int] = {}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 - safe_open is no mapping
+                    view = weights.get_slice(name)
+                    dtype = view.get_dtype()
+                    counts[dtype] = counts.get(dtype, 0) + prod(view.get_shape())
+    return sum(counts.values()), max(counts, key=lambda dtype: counts[dtype])
+
+
+def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, Any], str]:
+    science = run.recipe.science
+    said = ""
+    if science.base_source == "builtin":
+        path = folder / "base"
+        facts = build_base(path, make_feedback(), seed=science.seed, reporter=reporter)
+        said = f", built and supervised in {facts['seconds']:.0f} s; {facts['ended']:.0%} of its answers end in the format"
+    elif science.base_source == "local":
+        path = local_path(science.model_name_or_path, "model_name_or_path").resolve()
+    else:
+        path = _download("model", science.model_name_or_path, science.model_revision, reporter, list(BASE_FILES))
+    files = base_files(path)
+    parameters, dtype = count_parameters(files)
+    hashes = {file.name: file_sha256(file) for file in files}
+    on_hub = science.base_source == "hub"
+    content = canonical_sha256(hashes)
+    base = {
+        "source": science.base_source,
+        "name": science.model_name_or_path if on_hub else run.recipe.release.hub_base_model_id or _shown(science.model_name_or_path),
+        "revision": path.name if on_hub else f"sha256-{content[:16]}",
+        "path": _where(path, folder, run),
+        "parameters": parameters,
+        "dtype": dtype,
+        "bytes": sum(file.stat().st_size for file in files),
+        "sha256": hashes,
+    }
+    return base, said
+
+
+def _fetch_data(science: Science, folder: Path, run: Run) -> tuple[list[Path], list[Path] | None]:
+    if science.dataset_source == "builtin":
+        path = folder / "feedback.jsonl"
+        write_feedback(path)
+        return [path], None
+    if science.dataset_source == "local":
+        return _split_files(local_path(science.dataset, "dataset"), science)
+    snapshot = _download("dataset", science.dataset, science.dataset_revision, None, None)
+    return _split_files(snapshot, science)
+
+
+def _split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] | None]:
+    if path.is_file():
+        return [path], None
+    splits = [data_files(path, split) for split in science.dataset_splits]
+    return splits[0], splits[1] if len(splits) > 1 else None
+
+
+def _download(kind: str, repo: str, revision: str, reporter: Reporter | None, patterns: list[str] | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if reporter:
+        reporter.say(f"  downloading {repo} at {revision}")
+    with hub_errors(f"{repo} at {revision}"):
+        return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
+
+
+def local_path(name: str, key: str) -> Path:
+    """Return the path of a local base or data set.
+
+    Raises:
+        UserError: There is nothing there.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"{key}: there is no {path}; give a folder or file that exists, or a Hub repository")
+    return path
+
+
+def _shown(name: str) -> str:
+    """Return what a base or data set is called in public: never the path of somebody's machine."""
+    return Path(name.removeprefix("builtin:")).name if not name.count("/") == 1 or Path(name).exists() else name
+
+
+def _where(path: Path, folder: Path, run: Run) -> str:
+    if path.is_relative_to(folder):
+        return f"inputs/{path.relative_to(folder).as_posix()}"
+    return str(path.resolve())
+
+
+def _open(path: str, run: Run) -> Path:
+    return Path(path) if Path(path).is_absolute() else run.path(path)
+
+
+STAGE = Stage(
+    name="fetch",
+    does="bring the base and the feedback here, pinned",
+    needs=(),
+    outputs=("inputs",),
+    reads=("science",),
+    work=work,
+    outside=outside_sha256,
+)

@@ -1,0 +1,85 @@
+"""Held-out reward accuracy, margin and loss, pair by pair.
+
+The trainer's own evaluation averages the means of its batches; here every pair counts once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from accelerate.utils import gather_object
+
+from recipe.progress import Reporter
+from recipe.trainer import PreferenceTrainer
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a policy does on the held-out pairs.
+
+    Attributes:
+        pairs: How many there are.
+        loss: Mean DPO loss (sigmoid), nats.
+        accuracy: Share of pairs whose chosen answer has strictly the higher reward.
+        margin: Mean of the chosen reward less the rejected one, beta included.
+        likelier: Share of pairs whose chosen answer is strictly the likelier one under the policy alone.
+    """
+
+    pairs: int
+    loss: float
+    accuracy: float
+    margin: float
+    likelier: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def summed_logps(trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], title: str, reporter: Reporter) -> torch.Tensor:
+    """Return the summed log-probability of each answer under the trainer's policy as it is now.
+
+    Args:
+        trainer: Gives the model, the collator, the device and the batch size.
+        rows: Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`.
+        title: What the progress bar says.
+        reporter: Shows it.
+
+    Returns:
+        float64 tensor of shape (rows, 2): chosen, rejected. The same on every process.
+    """
+    accelerator, size = trainer.accelerator, trainer.args.per_device_eval_batch_size
+    device = accelerator.device
+    model = trainer.model
+    training = model.training
+    model.to(device).eval()
+    found: list[tuple[int, float, float]] = []
+    with accelerator.split_between_processes(list(range(len(rows)))) as mine, torch.no_grad(), accelerator.autocast():
+        batches = [mine[start : start + size] for start in range(0, len(mine), size)]
+        for batch in reporter.track(batches, title, len(batches)):
+            inputs = {key: value.to(device) for key, value in trainer.data_collator([rows[place] for place in batch]).items()}
+            mask = inputs.pop("completion_mask")
+            labels = inputs["input_ids"].masked_fill(mask == 0, -100)
+            logps = model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs.sum(dim=1)
+            chosen, rejected = logps.double().cpu().chunk(2)
+            found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
+    model.train(training)
+    if accelerator.num_processes > 1:
+        found = gather_object(found)
+    return torch.tensor([[chosen, rejected] for _, chosen, rejected in sorted(found)], dtype=torch.float64)
+
+
+def compare(policy: torch.Tensor, reference: torch.Tensor, beta: float) -> HeldOut:
+    """Return the held-out figures of `policy` against `reference`, both (rows, 2) summed log-probabilities."""
+    rewards = beta * (policy - reference)
+    margins = rewards[:, 0] - rewards[:, 1]
+    share: Callable[[torch.Tensor], float] = lambda truth: truth.double().mean().item()  # noqa: E731
+    return HeldOut(
+        pairs=len(policy),
+        loss=-functional.logsigmoid(margins).mean().item(),
+        accuracy=share(margins > 0),
+        margin=margins.mean().item(),
+        likelier=share(policy[:, 0] > policy[:, 1]),
+    )

@@ -1,0 +1,26 @@
+"""One voice in the terminal: ours."""
+
+import logging
+import os
+import warnings
+
+
+def hush_libraries(*, bars: bool) -> None:
+    """Keep the libraries' own bars, notes and telemetry out of the way; errors still come through.
+
+    Args:
+        bars: Whether downloads and uploads may show their bars, as on a terminal.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns at each fork
+    if not bars:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("accelerate", "trl", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|torch)\b")

@@ -1,0 +1,69 @@
+"""On how many processes a run trains, and torchrun for more than one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from recipe.errors import UserError
+from recipe.schema import Execution
+
+
+def devices_for(execution: Execution) -> int:
+    """Return how many processes to train on: one a GPU, or as many as asked for.
+
+    Raises:
+        UserError: More are asked for than there are GPUs, where there are any.
+    """
+    gpus = torch.cuda.device_count()
+    if execution.devices == "auto":
+        return max(1, gpus)
+    if gpus and execution.devices > gpus:
+        raise UserError(f"devices: {execution.devices} asked for, but this machine has {gpus} GPU(s)")
+    return execution.devices
+
+
+def launch(folder: Path, out: Path, devices: int, *, quiet: bool) -> None:
+    """Run the train stage of the run in `folder` under torchrun, on this machine.
+
+    Raises:
+        UserError: What a rank found wrong with the user's input.
+        RuntimeError: A rank failed; its traceback is above.
+    """
+    said = out / ".user-error"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    command += ["-m", "recipe.launch", str(folder), str(out), "quiet" if quiet else "loud"]
+    threads = max(1, (os.cpu_count() or 1) // devices)
+    ended = subprocess.run(command, env={"OMP_NUM_THREADS": str(threads), **os.environ}, check=False)
+    if said.is_file():
+        text = said.read_text(encoding="utf-8")
+        said.unlink()
+        raise UserError(text)
+    if ended.returncode:
+        message = f"training on {devices} processes ended with code {ended.returncode}"
+        raise RuntimeError(message)
+
+
+def _rank() -> None:
+    """Train as one rank of torchrun's."""
+    from recipe.load import build_recipe, read_resolved
+    from recipe.progress import Reporter
+    from recipe.run import Run
+    from recipe.train import fit
+
+    folder, out, loudness = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    first = os.environ["RANK"] == "0"
+    name, values = read_resolved(folder)
+    run = Run(folder, build_recipe(name, values, where=str(folder)))
+    try:
+        fit(run, out, Reporter(quiet=loudness == "quiet" or not first))
+    except UserError as error:
+        if first:
+            (out / ".user-error").write_text(str(error), encoding="utf-8")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    _rank()

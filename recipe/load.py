@@ -1,0 +1,208 @@
+"""From a YAML file to a `Recipe`: `extends`, `--set key=value`, the lock of pins, and clear refusals."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from recipe.errors import UserError
+from recipe.schema import SECTION_OF, SECTIONS, Recipe, is_commit, source_of
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT = RECIPES / "smoke.yaml"
+
+# The alignment-handbook's keys that say nothing here: it asked for what we always do.
+HANDBOOK_NOISE = {"do_eval", "push_to_hub", "hub_strategy", "log_level", "logging_strategy", "output_dir"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and booleans (5e-7 is a float, `no` a string), and no key twice."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def _no_key_twice(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_key_twice)
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Return the file of a recipe given by path or by the name of one that ships with Notus.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    path = Path(name)
+    for candidate in (path, RECIPES / f"{name}.yaml", RECIPES / path.name):
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+    raise UserError(f"{name}: no such recipe; give a YAML file or one of: {known}")
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe with all that it extends, `key=value` overrides and the pins of its lock applied.
+
+    Raises:
+        UserError: A missing or broken file, a circle of `extends`, a key or value that the schema refuses.
+    """
+    path = find_recipe(name)
+    values = _read_chain(path)
+    given = dict(_parse_override(text) for text in overrides)
+    values |= _translate_handbook(given, "--set")
+    return build_recipe(path.stem, _pinned(values, lock_path(path)), where=str(path))
+
+
+def build_recipe(name: str, values: Mapping[str, Any], *, where: str) -> Recipe:
+    """Sort flat `values` into sections and validate them.
+
+    Args:
+        name: The recipe's name.
+        values: Key to value, as in a recipe file.
+        where: What error messages call the place the values come from.
+
+    Raises:
+        UserError: The first key that is unknown, missing or ill-typed, with the nearest known one.
+    """
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in values.items():
+        if key not in SECTION_OF:
+            near = difflib.get_close_matches(key, SECTION_OF, n=1, cutoff=0)
+            raise UserError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
+        sections[SECTION_OF[key]][key] = value
+    built = {}
+    for section, model in SECTIONS.items():
+        try:
+            built[section] = model.model_validate(sections[section])
+        except ValidationError as error:
+            raise UserError(f"{where}: {_explain(error)}") from None
+    return Recipe(name=name, **built)
+
+
+def lock_path(recipe: Path) -> Path:
+    """Return where the pins of `recipe` lie: beside it."""
+    return recipe.with_suffix(".lock.json")
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Return the commit id of each pinned `model:ID@REVISION` and `dataset:ID@REVISION`."""
+    if not path.is_file():
+        return {}
+    try:
+        pins = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a lock file ({error}); make it anew with `notus recipe pin`") from None
+    if not isinstance(pins, dict) or not all(isinstance(pin, str) and is_commit(pin) for pin in pins.values()):
+        raise UserError(f"{path}: not a lock file of full commit ids; make it anew with `notus recipe pin`")
+    return pins
+
+
+def hub_inputs(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return lock key -> (revision key, lock value's repository) for each Hub repository named in `values`."""
+    inputs = {}
+    for kind, name_key, revision_key in (
+        ("model", "model_name_or_path", "model_revision"),
+        ("dataset", "dataset", "dataset_revision"),
+    ):
+        name, revision = values.get(name_key), values.get(revision_key, "main")
+        if isinstance(name, str) and isinstance(revision, str) and source_of(name) == "hub":
+            inputs[f"{kind}:{name}@{revision}"] = (revision_key, name)
+    return inputs
+
+
+def _pinned(values: dict[str, Any], lock: Path) -> dict[str, Any]:
+    pins = read_lock(lock)
+    keys = {key: revision_key for key, (revision_key, _) in hub_inputs(values).items()}
+    return values | {revision_key: pins[key] for key, revision_key in keys.items() if key in pins}
+
+
+def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        circle = " -> ".join(file.name for file in (*seen[seen.index(path) :], path))
+        raise UserError(f"{path}: `extends` goes in a circle ({circle}); remove one of them")
+    values = _read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: `extends` must be the name of one recipe, not {parent!r}")
+    parent_path = path.parent / (parent if parent.endswith((".yaml", ".yml")) else f"{parent}.yaml")
+    if not parent_path.is_file():
+        raise UserError(f"{path}: extends {parent!r}, but there is no {parent_path}")
+    return _read_chain(parent_path, (*seen, path)) | values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the recipe as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise UserError(f"{path}{where}: {problem}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: a recipe is a list of `key: value` lines")
+    return _translate_handbook(values, str(path))
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: write it as key=value")
+    try:
+        return key.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        return key.strip(), value  # a path with a colon, say: taken as it is
+
+
+def _translate_handbook(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Read the alignment-handbook's own spelling, where ours differs, and drop what says nothing here."""
+    values = {key: value for key, value in values.items() if key not in HANDBOOK_NOISE}
+    mixer = values.pop("dataset_mixer", None)
+    if mixer is not None:
+        if not isinstance(mixer, dict) or len(mixer) != 1 or set(mixer.values()) != {1.0}:
+            raise UserError(f"{where}: dataset_mixer must be one data set at 1.0, as in `{{org/name: 1.0}}`")
+        values.setdefault("dataset", next(iter(mixer)))
+    return values
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:1])
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return f"the key {key!r} is missing; add it, or `extends:` a recipe that has it"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+
+
+def read_resolved(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the name and the flat values of the recipe that a run folder holds."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return manifest["recipe"], _read_yaml(folder / "recipe.yaml")

@@ -1,0 +1,123 @@
+"""Stage: the adapter merged into the base's own dtype, and the proof that the merged model is the same model.
+
+`probe/` keeps the logits of fixed prompts under base, adapter and merged weights. They say how far merging
+moved the model, and whoever loads a release can be held against them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from recipe.fetch import load_inputs
+from recipe.progress import Reporter
+from recipe.run import Run, Stage, read_json, refuse_full_disk, write_json
+from recipe.train import DTYPES
+
+PROBES = (
+    "What is the capital of France?",
+    "Write a short thank-you note to a colleague who helped you move.",
+    "Sort these words: pear, apple, fig.",
+    "How many minutes are there in three hours?",
+)
+SHARD = "2GB"
+# How far the logits may move when the merged weights are rounded to the base's dtype, as a share of their
+# largest magnitude. Beyond that something else happened: a wrong base, a wrong scale, a lost adapter.
+ALLOWED = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
+    """Write `merged/` and `probe/`."""
+    base = load_inputs(run)["base"]
+    dtype = DTYPES[run.recipe.science.torch_dtype]
+    tokenizer = AutoTokenizer.from_pretrained(run.path("adapter"))
+    prompts = [probe_ids(tokenizer, prompt) for prompt in PROBES]
+    folder = out / "merged"
+    with reporter.bar("merging", 4) as bar:
+        model = AutoModelForCausalLM.from_pretrained(base["path"], dtype=dtype)
+        refuse_full_disk(out, sum(parameter.nbytes for parameter in model.parameters()))
+        base_logits = logits_of(model, prompts)
+        bar.advance()
+        tuned = PeftModel.from_pretrained(model, str(run.path("adapter")))
+        adapter_logits = logits_of(tuned, prompts)
+        bar.advance()
+        merged = tuned.merge_and_unload(safe_merge=True)
+        merged.name_or_path = merged.config._name_or_path = ""  # the path of somebody's machine
+        merged.save_pretrained(str(folder), max_shard_size=SHARD)
+        tokenizer.save_pretrained(str(folder))
+        stored = merged.dtype
+        del model, tuned, merged
+        bar.advance()
+        merged_logits = logits_of(AutoModelForCausalLM.from_pretrained(folder, dtype=stored), prompts)
+        bar.advance()
+    difference = largest_difference(adapter_logits, merged_logits)
+    scale = max(logits.abs().max().item() for logits in adapter_logits)
+    if difference > ALLOWED[stored] * scale:
+        message = f"merged logits are {difference:.3g} from base plus adapter, of {scale:.3g}: the merge is wrong"
+        raise RuntimeError(message)
+    (out / "probe").mkdir()
+    tensors = {
+        f"{name}.{place}": logits
+        for name, found in (("base", base_logits), ("adapter", adapter_logits), ("merged", merged_logits))
+        for place, logits in enumerate(found)
+    }
+    save_file(tensors, str(out / "probe" / "logits.safetensors"))
+    shards = sorted(folder.glob("*.safetensors"))
+    facts = {
+        "prompts": list(PROBES),
+        "input_ids": prompts,
+        "dtype": str(stored).removeprefix("torch."),
+        "largest_logit_difference": difference,
+        "largest_logit": scale,
+        "moved_by_training": largest_difference(base_logits, adapter_logits),
+        "shards": len(shards),
+        "bytes": sum(shard.stat().st_size for shard in shards),
+    }
+    write_json(out / "probe" / "probe.json", facts)
+    return {
+        "merged": f"{facts['dtype']}, {len(shards)} shard(s), {facts['bytes'] / 1e6:,.1f} MB",
+        "largest logit difference": f"{difference:.2g} on {len(PROBES)} prompts (training moved them by "
+        f"{facts['moved_by_training']:.2g})",
+    }
+
+
+def probe_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Return the token ids of a prompt in the model's chat format."""
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    assert isinstance(text, str)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def logits_of(model: PreTrainedModel, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
+    """Return the last position's logits for each prompt: float32 tensors of shape (vocabulary,)."""
+    model.eval()
+    with torch.no_grad():
+        return [model(torch.tensor([ids], device=model.device)).logits[0, -1].float().cpu() for ids in prompts]
+
+
+def largest_difference(one: Sequence[torch.Tensor], two: Sequence[torch.Tensor]) -> float:
+    """Return the largest absolute difference between two lists of equally shaped tensors."""
+    return max((a - b).abs().max().item() for a, b in zip(one, two, strict=True))
+
+
+def read_probe(run_folder: Path) -> dict[str, Any]:
+    """Return `probe.json` of a run."""
+    facts: dict[str, Any] = read_json(run_folder / "probe" / "probe.json")
+    return facts
+
+
+STAGE = Stage(
+    name="merge",
+    does="the adapter merged into the base, and checked",
+    needs=("fetch", "train"),
+    outputs=("merged", "probe"),
+    reads=("science",),
+    work=work,
+)

@@ -1,0 +1,139 @@
+"""What a run will do and need, before it does anything: stages, sizes, steps, files, disk and memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from recipe.builtin.base import base_config
+from recipe.builtin.feedback import DEFAULT_PROMPTS
+from recipe.errors import UserError
+from recipe.fetch import base_files, local_path
+from recipe.launch import devices_for
+from recipe.schedule import Schedule, schedule_of
+from recipe.schema import Recipe
+from recipe.train import refuse_unknown_targets
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+OPTIMIZER_STATES = {"rmsprop": 1, "adamw_torch": 2, "sgd": 0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The figures of a run. Bytes and tokens as counts; `known` says what they were taken from."""
+
+    base_parameters: int
+    base_bytes: int
+    adapter_parameters: int
+    adapter_bytes: int
+    schedule: Schedule
+    train_rows: int | None
+    heldout_rows: int | None
+    devices: int
+    micro_batch_size: int
+    disk_bytes: int
+    memory_bytes: int
+    known: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+        return {
+            "base_parameters": self.base_parameters,
+            "base_bytes": self.base_bytes,
+            "adapter_parameters": self.adapter_parameters,
+            "adapter_bytes": self.adapter_bytes,
+            "train_rows": self.train_rows,
+            "heldout_rows": self.heldout_rows,
+            "steps_per_epoch": self.schedule.steps_per_epoch,
+            "steps": self.schedule.steps,
+            "global_batch_size": self.schedule.global_batch_size,
+            "devices": self.devices,
+            "micro_batch_size": self.micro_batch_size,
+            "disk_bytes": self.disk_bytes,
+            "memory_bytes_per_device": self.memory_bytes,
+            "known": list(self.known),
+        }
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Return the plan of a recipe from what is here: its own keys, and its base and data where they lie.
+
+    A base or data set that is not here is planned for by the recipe's `assumed_...` keys.
+    """
+    science, execution = recipe.science, recipe.execution
+    config, known_base = _base_config(recipe)
+    rows, known_rows = _rows(recipe)
+    heldout = science.test_size if len(science.dataset_splits) == 1 else None
+    train = None if rows is None else rows - (heldout or 0)
+    with torch.device("meta"):  # shapes only: a 7B model in a second
+        model = AutoModelForCausalLM.from_config(config)
+    parameters, adapter = model.num_parameters(), _adapter_parameters(model, recipe)
+    dtype = science.torch_dtype if science.torch_dtype != "auto" else str(config.dtype or "bfloat16").removeprefix("torch.")
+    base_bytes = parameters * BYTES.get(dtype, 4)
+    micro = execution.micro_batch_size or science.per_device_train_batch_size
+    return Plan(
+        base_parameters=parameters,
+        base_bytes=base_bytes,
+        adapter_parameters=adapter,
+        adapter_bytes=4 * adapter,
+        schedule=schedule_of(science, train or 0),
+        train_rows=train,
+        heldout_rows=heldout,
+        devices=devices_for(execution),
+        micro_batch_size=micro,
+        # the base as fetched, the merged copy, the adapter, and the adapter's checkpoint while it is written
+        disk_bytes=2 * base_bytes + 2 * 4 * adapter,
+        memory_bytes=base_bytes + 4 * adapter * (2 + OPTIMIZER_STATES[science.optim]) + _activations(config, recipe, micro),
+        known=(known_base, known_rows),
+    )
+
+
+def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
+    name, source = recipe.science.model_name_or_path, recipe.science.base_source
+    if source == "builtin":
+        return base_config(), "base: made on the spot"
+    if source == "local":
+        folder = local_path(name, "model_name_or_path")
+        base_files(folder)
+        return AutoConfig.from_pretrained(folder), f"base: {folder.name}"
+    kind = recipe.execution.assumed_model_type
+    if kind is None:
+        raise UserError(f"{name}: not here, so its size is not known; set assumed_model_type, or name a local folder")
+    return AutoConfig.for_model(kind), f"base: not here; taken as the default {kind}"
+
+
+def _rows(recipe: Recipe) -> tuple[int | None, str]:
+    science = recipe.science
+    if science.dataset_source == "builtin":
+        return DEFAULT_PROMPTS, "data: made on the spot, rows counted before any is left out"
+    if science.dataset_source == "hub" and recipe.execution.assumed_rows:
+        return recipe.execution.assumed_rows, f"data: not here; taken as {recipe.execution.assumed_rows:,} rows"
+    if science.dataset_source == "local":
+        local_path(science.dataset, "dataset")
+    return None, "data: rows not counted before they are curated"
+
+
+def _adapter_parameters(model: PreTrainedModel, recipe: Recipe) -> int:
+    science = recipe.science
+    refuse_unknown_targets(model, science.lora_target_modules)
+    return sum(
+        science.lora_r * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in science.lora_target_modules
+    )
+
+
+def _activations(config: PretrainedConfig, recipe: Recipe, micro: int) -> int:
+    """Bytes that one micro-batch of full-length pairs keeps for the backward pass: a rough upper figure.
+
+    Per token and layer about 10 widths and 4 MLP widths in the compute dtype; or, where they are
+    recomputed, one width, and one layer's worth alive at a time.
+    """
+    width, layers, mlp = config.hidden_size, config.num_hidden_layers, config.intermediate_size
+    each = 2 if recipe.science.bf16 else 4
+    tokens = 2 * micro * recipe.science.max_length
+    layer = tokens * (10 * width + 4 * mlp) * each
+    if recipe.execution.gradient_checkpointing:
+        return layer + layers * tokens * width * each
+    return layers * layer

@@ -1,0 +1,318 @@
+"""The run folder and its manifest: stages that only add, atomically, and know when they have nothing to do.
+
+A stage owns some top-level names of the run folder. It writes them aside, in `.STAGE.partial`, and they are
+renamed into place before its entry goes into `manifest.json`. An entry names the sha256 of all that the
+stage read and wrote, so a stage whose inputs are as they were does nothing, and one that was killed
+anywhere is simply run again.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from recipe.errors import UserError
+from recipe.progress import Reporter
+from recipe.schema import Recipe, canonical_sha256
+
+MANIFEST = "manifest.json"
+RECORDED_VERSIONS = (
+    "accelerate",
+    "datasets",
+    "huggingface-hub",
+    "notus",
+    "peft",
+    "torch",
+    "transformers",
+    "trl",
+)
+CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: What the command line and the manifest call it.
+        does: One line for the plan.
+        needs: The names of the stages whose outputs it reads.
+        outputs: The top-level names of the run folder that it owns.
+        reads: The sections of the recipe that decide its outputs.
+        work: Writes the outputs into the folder it is given and returns the lines to print, by label.
+        outside: One sha256 over what it reads from outside the run folder, if it does.
+    """
+
+    name: str
+    does: str
+    needs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    reads: tuple[str, ...]
+    work: Callable[["Run", Path, Reporter], dict[str, object]]
+    outside: Callable[["Run"], str] | None = None
+
+
+class Run:
+    """A run folder opened for one recipe.
+
+    Args:
+        folder: Where the run lies; made if it is not there.
+        recipe: The recipe; its science must be that of the folder.
+
+    Raises:
+        UserError: The folder was made by another science, or holds something else.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self._refuse_foreign_folder()
+
+    def path(self, *parts: str) -> Path:
+        """Return a path inside the run folder."""
+        return self.folder.joinpath(*parts)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it lies on disk; empty before the first stage."""
+        path = self.path(MANIFEST)
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def done(self, name: str) -> dict[str, Any] | None:
+        """Return the manifest's entry of a stage, or None."""
+        entry: dict[str, Any] | None = self.manifest.get("stages", {}).get(name)
+        return entry
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against another process.
+
+        Raises:
+            UserError: Another process works in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path(".lock"), timeout=0):
+                yield
+        except Timeout:
+            raise UserError(f"{self.folder}: another notus works in this run folder; wait for it to end") from None
+
+    def bring(self, stages: Sequence[Stage], reporter: Reporter) -> dict[str, dict[str, object]]:
+        """Run those of `stages`, in order, that are not up to date. Return what each did.
+
+        Raises:
+            UserError: What a stage finds wrong with the user's input.
+        """
+        self._write_recipe()
+        return {stage.name: self._bring_one(stage, reporter) for stage in stages}
+
+    def is_current(self, stage: Stage) -> bool:
+        """Whether a stage's outputs are there, whole, and made from what the run folder holds now."""
+        entry = self.done(stage.name)
+        if entry is None or entry["recipe"] != self._key(stage) or entry["inputs"] != self._inputs(stage):
+            return False
+        return _same_files(self.folder, entry["outputs"])
+
+    def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
+        if self.is_current(stage):
+            reporter.head(f"{stage.name}: up to date")
+            entry = self.done(stage.name)
+            assert entry is not None
+            return {"stage": stage.name, "ran": False, **entry["said"]}
+        reporter.head(f"{stage.name}: {stage.does}")
+        partial = self.path(f".{stage.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        inputs = self._inputs(stage)
+        started = time.time()
+        said = stage.work(self, partial, reporter)
+        seconds = time.time() - started
+        self._move_in(stage, partial)
+        outputs = {file: digest for name in stage.outputs for file, digest in tree_sha256(self.folder, name).items()}
+        entry = {
+            "inputs": inputs,
+            "outputs": outputs,
+            "recipe": self._key(stage),
+            "said": said,
+            "seconds": round(seconds, 3),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "versions": versions(),
+        }
+        self._record(stage.name, entry)
+        for label, value in said.items():
+            reporter.say(f"  {label}: {value}")
+        reporter.say(f"  {stage.name} took {seconds:.1f} s")
+        return {"stage": stage.name, "ran": True, "seconds": round(seconds, 3), **said}
+
+    def _move_in(self, stage: Stage, partial: Path) -> None:
+        written = {path.name for path in partial.iterdir()}
+        if written != set(stage.outputs):
+            message = f"stage {stage.name} owns {sorted(stage.outputs)} but wrote {sorted(written)}"
+            raise RuntimeError(message)
+        self._record(stage.name, None)  # from here on the stage is not done, whatever lies there
+        for name in stage.outputs:
+            target = self.path(name)
+            if target.is_dir():
+                shutil.rmtree(target)
+            (partial / name).replace(target)
+        partial.rmdir()
+
+    def _record(self, name: str, entry: dict[str, Any] | None) -> None:
+        manifest = self.manifest
+        stages = manifest.get("stages", {})
+        stages.pop(name, None)
+        if entry is not None:
+            stages[name] = entry
+        write_json(
+            self.path(MANIFEST),
+            {"recipe": self.recipe.name, "science_sha256": self.recipe.science_sha256, "stages": stages},
+        )
+
+    def _key(self, stage: Stage) -> str:
+        sections = {
+            "science": self.recipe.science.canonical(),
+            "execution": self.recipe.execution.model_dump(mode="json"),
+            "release": self.recipe.release.model_dump(mode="json"),
+        }
+        return canonical_sha256({name: sections[name] for name in stage.reads})
+
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        stages = self.manifest.get("stages", {})
+        inputs = {
+            file: facts["sha256"]
+            for need in stage.needs
+            for file, facts in stages.get(need, {}).get("outputs", {}).items()
+        }
+        return inputs | ({"outside": stage.outside(self)} if stage.outside else {})
+
+    def _refuse_foreign_folder(self) -> None:
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: not a folder; name another with --run")
+        if not self.path(MANIFEST).is_file():
+            foreign = [path.name for path in self.folder.iterdir() if not path.name.startswith(".") and path.name != "recipe.yaml"]
+            if foreign:
+                raise UserError(f"{self.folder}: not a run folder (it holds {foreign[0]}); name another with --run")
+            return
+        try:
+            made_by = self.manifest["science_sha256"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise UserError(f"{self.path(MANIFEST)}: not a manifest; name another folder with --run") from None
+        if made_by != self.recipe.science_sha256:
+            differs = _first_difference(self.path("recipe.yaml"), self.recipe)
+            raise UserError(
+                f"{self.folder}: made by another science ({differs}); name another folder with --run, or remove this one"
+            )
+
+    def _write_recipe(self) -> None:
+        text = yaml.safe_dump(self.recipe.flat(), sort_keys=False, allow_unicode=True)
+        write_text(self.path("recipe.yaml"), text)
+        if not self.path(MANIFEST).is_file():
+            self._record("", None)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a manifest entry records, Python's among them."""
+    found = {name: importlib.metadata.version(name) for name in RECORDED_VERSIONS if _installed(name)}
+    return {"python": platform.python_version(), **found}
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(root: Path, name: str) -> dict[str, dict[str, Any]]:
+    """Return sha256, size (bytes) and mtime (ns) of each file at or under `root/name`, by its path from `root`."""
+    top = root / name
+    files = sorted(path for path in top.rglob("*") if path.is_file()) if top.is_dir() else [top]
+    facts = {}
+    for path in files:
+        status = path.stat()
+        facts[path.relative_to(root).as_posix()] = {
+            "sha256": file_sha256(path),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+        }
+    return facts
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: aside, flushed to the disk, renamed."""
+    aside = path.with_name(f".{path.name}.partial")
+    with aside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a stage wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def refuse_full_disk(folder: Path, needed: int) -> None:
+    """Refuse to write `needed` bytes where they don't fit.
+
+    Raises:
+        UserError: Gives the figures.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {needed / 1e9:.2f} GB needed on this disk, {free / 1e9:.2f} GB free; make room, or use "
+            "--run on another disk"
+        )
+
+
+def _same_files(root: Path, outputs: dict[str, dict[str, Any]]) -> bool:
+    """Whether each file is as recorded; one with the recorded size and time is not read again."""
+    for name, facts in outputs.items():
+        path = root / name
+        if not path.is_file():
+            return False
+        status = path.stat()
+        if status.st_size != facts["size"]:
+            return False
+        if status.st_mtime_ns != facts["mtime_ns"] and file_sha256(path) != facts["sha256"]:
+            return False
+    return True
+
+
+def _first_difference(recipe_file: Path, recipe: Recipe) -> str:
+    try:
+        then = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return "its recipe.yaml can't be read"
+    for key, now in recipe.science.model_dump(mode="json").items():
+        if then.get(key) != now:
+            return f"{key} was {then.get(key)!r}, now {now!r}"
+    return "its hash differs"
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,205 @@
+"""A recipe: its *science* decides which model comes out, its *execution* only how fast and where.
+
+A recipe is flat YAML with the alignment-handbook's own key names; `SECTION_OF` sorts each key into its
+section. Code that reads one section never reads the other.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Source = Literal["builtin", "local", "hub"]
+BUILTIN = "builtin:"
+
+
+def source_of(name: str) -> Source:
+    """Say where a base or a data set named in a recipe comes from.
+
+    `builtin:` names are made on the spot; a name that starts like a path or that exists as one is local;
+    all else is a repository of the Hub.
+    """
+    if name.startswith(BUILTIN):
+        return "builtin"
+    if name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists():
+        return "local"
+    return "hub"
+
+
+def is_commit(revision: str) -> bool:
+    """Whether `revision` is a full commit id, the only revision that can't move."""
+    return len(revision) == 40 and all(character in "0123456789abcdef" for character in revision)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Science(_Section):
+    """What decides the model: base, data, template, LoRA, DPO, optimizer, order of the data, seed."""
+
+    # base
+    model_name_or_path: str
+    model_revision: str = "main"
+    torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    bf16: bool = False
+
+    # data
+    dataset: str
+    dataset_revision: str = "main"
+    dataset_format: Literal["auto", "ultrafeedback", "argilla", "pairs", "messages", "sharegpt"] = "auto"
+    dataset_splits: Annotated[list[str], Field(min_length=1, max_length=2)] = ["train"]
+    binarize_by: Literal["ratings", "overall_score"] = "ratings"
+    test_size: Positive = 2000
+
+    # text
+    chat_template: Literal["zephyr", "tokenizer"] = "tokenizer"
+    max_length: Positive = 1024
+    max_prompt_length: Positive = 512
+
+    # LoRA
+    use_peft: Literal[True] = True
+    lora_r: Positive
+    lora_alpha: Positive
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    lora_target_modules: Annotated[list[str], Field(min_length=1)]
+
+    # DPO
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    loss_type: Literal["sigmoid", "hinge", "ipo", "robust"] = "sigmoid"
+
+    # optimizer and schedule
+    learning_rate: Annotated[float, Field(gt=0)]
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    optim: Literal["rmsprop", "adamw_torch", "sgd"] = "rmsprop"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    num_train_epochs: Positive = 1
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+
+    # The three together are the pairs of an optimizer step and their order. They say how the recipe was
+    # written, not how many devices run it today: that is execution.
+    per_device_train_batch_size: Positive
+    gradient_accumulation_steps: Positive = 1
+    num_processes: Positive = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    @model_validator(mode="after")
+    def _room_for_an_answer(self) -> "Science":
+        if self.max_prompt_length >= self.max_length:
+            message = (
+                f"max_prompt_length ({self.max_prompt_length}) must be less than max_length "
+                f"({self.max_length}), or no token of an answer is left"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def global_batch_size(self) -> int:
+        """Pairs of one optimizer step."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.num_processes
+
+    @property
+    def base_source(self) -> Source:
+        """Where the base comes from."""
+        return source_of(self.model_name_or_path)
+
+    @property
+    def dataset_source(self) -> Source:
+        """Where the data come from."""
+        return source_of(self.dataset)
+
+    @property
+    def unpinned(self) -> list[str]:
+        """The keys whose Hub repository is not named by a full commit id."""
+        keys = []
+        if self.base_source == "hub" and not is_commit(self.model_revision):
+            keys.append("model_revision")
+        if self.dataset_source == "hub" and not is_commit(self.dataset_revision):
+            keys.append("dataset_revision")
+        return keys
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the science as plain values, a local path by its last name only.
+
+        Where a folder lies is not science; what is in it is, and `recipe.fetch` pins that by sha256.
+        """
+        values = self.model_dump(mode="json")
+        for key, source in (("model_name_or_path", self.base_source), ("dataset", self.dataset_source)):
+            if source == "local":
+                values[key] = f"local:{Path(values[key]).expanduser().resolve().name}"
+        return values
+
+
+class Execution(_Section):
+    """How fast and where: devices, micro-batches, memory, logs. Another execution, the same losses."""
+
+    devices: Positive | Literal["auto"] = "auto"
+    micro_batch_size: Positive | None = None
+    per_device_eval_batch_size: Positive = 4
+    gradient_checkpointing: bool = False
+    gradient_checkpointing_kwargs: dict[str, bool] = {"use_reentrant": False}
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    logging_steps: Positive = 1
+    evaluation_strategy: Literal["no", "epoch"] = "no"
+    save_strategy: Literal["no", "epoch"] = "no"
+    save_total_limit: Positive | None = None
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = ["tensorboard"]
+
+    # What the plan takes for granted until the base and the data are here.
+    assumed_model_type: str | None = None
+    assumed_rows: Positive | None = None
+
+
+class Release(_Section):
+    """Names: what the model is called and where it goes. No number of the model depends on them."""
+
+    model_name: str
+    version: str = "v0.1.0"
+    hub_model_id: str
+    hub_merged_model_id: str
+    hub_base_model_id: str | None = None
+    private: bool = False
+    license: str = "apache-2.0"
+    language: list[str] = ["en"]
+    developers: str | None = None
+    tags: list[str] = ["dpo", "preference", "lora"]
+
+
+class Recipe(BaseModel):
+    """A whole recipe, by section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    science: Science
+    execution: Execution
+    release: Release
+
+    @property
+    def science_sha256(self) -> str:
+        """Canonical hash of the science: the same for every spelling of the same recipe."""
+        return canonical_sha256(self.science.canonical())
+
+    def flat(self) -> dict[str, Any]:
+        """Return every key and its value, in the sections' order, as a recipe file would have them."""
+        return {
+            key: value
+            for section in (self.science, self.execution, self.release)
+            for key, value in section.model_dump(mode="json").items()
+        }
+
+
+SECTIONS: Mapping[str, type[_Section]] = {"science": Science, "execution": Execution, "release": Release}
+SECTION_OF: Mapping[str, str] = {key: name for name, cls in SECTIONS.items() for key in cls.model_fields}
+
+
+def canonical_sha256(value: object) -> str:
+    """Return the sha256 (hex) of `value` as JSON with sorted keys and no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""The stages that make the model, in order."""
+
+from pathlib import Path
+
+from recipe import fetch, merge, train
+from recipe.curate import curate
+from recipe.fetch import load_inputs
+from recipe.progress import Reporter
+from recipe.run import Run, Stage
+
+
+def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
+    science, data = run.recipe.science, load_inputs(run)["data"]
+    summary = curate(
+        data["train"],
+        data["heldout"],
+        out / "data",
+        dataset_format=science.dataset_format,
+        by=science.binarize_by,
+        test_size=science.test_size,
+        seed=science.seed,
+        reporter=reporter,
+    )
+    said: dict[str, object] = {
+        "pairs": f"{summary.train} to train on, {summary.heldout} held out, of {summary.rows_in} rows ({summary.format})",
+    }
+    if summary.left_out:
+        said["left out"] = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.left_out.items()))
+    if (audit := summary.ultrafeedback) is not None:
+        said["by ratings, not overall_score"] = (
+            f"the chosen answer differs in {audit['chosen_differs_share']:.1%} of the rows; "
+            f"{audit['faulty_completions']} completions have overall_score 10 and a mean rating of 2 or less"
+        )
+    return said
+
+
+CURATE = Stage(
+    name="curate",
+    does="feedback into preference pairs",
+    needs=("fetch",),
+    outputs=("data",),
+    reads=("science",),
+    work=_curate,
+)
+
+STAGES = (fetch.STAGE, CURATE, train.STAGE, merge.STAGE)

@@ -1,0 +1,68 @@
+"""TRL's DPOTrainer, driven by our tokenization and our schedule, under our progress bar."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import DPOTrainer
+
+from recipe.progress import Bar
+
+
+class FixedOrder(Sampler[int]):
+    """Yields the rows of all optimizer steps, one after the other."""
+
+    def __init__(self, row_ids: Sequence[int]) -> None:
+        self.row_ids = row_ids
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.row_ids)
+
+
+class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+    """DPOTrainer over rows that are token ids already, in a given order.
+
+    Args:
+        row_ids: The training row of each pair, all optimizer steps in order; one pass over it is the run.
+        kwargs: As DPOTrainer's; the data sets have `prompt_ids`, `chosen_ids` and `rejected_ids`.
+    """
+
+    def __init__(self, *, row_ids: Sequence[int], **kwargs: Any) -> None:
+        self._row_ids = row_ids
+        super().__init__(**kwargs)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
+        return dataset  # tokenized, truncated and counted by recipe.prompt
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:  # noqa: ARG002
+        return FixedOrder(self._row_ids)
+
+
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+    """Moves a bar on by optimizer steps, with the loss beside it."""
+
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Count a step."""
+        self.bar.advance()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Show the loss and the margin of the last logged step."""
+        if logs and "loss" in logs:
+            self.bar.note(f"loss {logs['loss']:.4f}  margin {logs.get('rewards/margins', 0.0):+.3f}")
