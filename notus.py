@@ -33,44 +33,83 @@ app.add_typer(recipe_app, name="recipe")
 app.add_typer(hub_app, name="hub")
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships with Notus.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
-RunFolder = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run folder. [default: runs/RECIPE]")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run folder. [default: runs/RECIPE]")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 HubName = Annotated[
     str | None,
-    typer.Option("--hub", help="`local`: the embedded Hub; `remote`: HF_ENDPOINT. [default: local if the base is built in]"),
+    typer.Option(
+        "--hub",
+        help="`local`: the embedded Hub; `remote`: HF_ENDPOINT. [default: local if the base is built in]",
+    ),
 ]
 HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where the embedded Hub lies.")]
-Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")]
+Tag = Annotated[
+    str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
+]
 
 
 @app.command()
-def fetch(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def fetch(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Bring the base and the feedback here, pinned."""
     _stages(recipe, set_, run, quiet, as_json, upto="fetch")
 
 
 @app.command()
-def curate(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def curate(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Turn feedback into preference pairs."""
     _stages(recipe, set_, run, quiet, as_json, upto="curate")
 
 
 @app.command()
-def train(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def train(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Train the adapter."""
     _stages(recipe, set_, run, quiet, as_json, upto="train")
 
 
 @app.command()
-def merge(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def merge(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Merge the adapter into the base, and check the result."""
     _stages(recipe, set_, run, quiet, as_json, upto="merge")
 
 
 @app.command()
-def card(recipe: RecipeName = "smoke", set_: Set = None, run: RunFolder = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def card(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Write the model cards."""
     _stages(recipe, set_, run, quiet, as_json, upto="card")
 
@@ -149,7 +188,9 @@ def recipe_show(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = 
     reporter = _reporter(False, as_json)
     for section in ("science", "execution", "release"):
         reporter.head(section)
-        reporter.table(("key", "value"), _cells(getattr(loaded, section).model_dump(mode="json")), right=False)
+        reporter.table(
+            ("key", "value"), _cells(getattr(loaded, section).model_dump(mode="json")), right=False
+        )
     reporter.say(f"\nscience sha256 {loaded.science_sha256}")
     _answer({"name": loaded.name, "science_sha256": loaded.science_sha256, **loaded.flat()}, as_json)
 
@@ -179,7 +220,9 @@ def recipe_check(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json =
     reporter = _reporter(False, as_json)
     plan = make_plan(loaded)
     unpinned = loaded.science.unpinned
-    reporter.say(f"{loaded.name}: the recipe is sound; {loaded.science.global_batch_size} pairs an optimizer step")
+    reporter.say(
+        f"{loaded.name}: the recipe is sound; {loaded.science.global_batch_size} pairs an optimizer step"
+    )
     for known in plan.known:
         reporter.say(f"  {known}")
     for key in unpinned:
@@ -253,7 +296,9 @@ def _all_stages() -> tuple["Stage", ...]:
     return (*STAGES, STAGE)
 
 
-def _stages(name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool, *, upto: str) -> None:
+def _stages(
+    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool, *, upto: str
+) -> None:
     loaded = _load(name, overrides)
     _answer(_bring(loaded, run, _reporter(quiet, as_json), upto=upto), as_json)
 
@@ -304,7 +349,7 @@ def _which_hub(hub: str | None, loaded: "Recipe") -> str:
 
 @contextlib.contextmanager
 def _hub(where: str, root: Path) -> Iterator[str]:
-    """Point the Hub's clients at the chosen Hub. They read the environment when they are imported, so this comes first."""
+    """Point the Hub's clients at the chosen Hub, before they are imported: then they read the environment."""
     if where == "remote":
         yield where
         return

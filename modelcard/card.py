@@ -25,7 +25,7 @@ def render(facts: Facts, kind: Kind) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, from our own artifacts
+        autoescape=False,
     )
     body = environment.get_template(f"{kind}.md.j2").render(
         facts=facts,

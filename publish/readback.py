@@ -49,7 +49,9 @@ def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> float:
     allowed = TOLERANCE * answer["scale"]
     for way, difference in answer["differences"].items():
         if difference > allowed:
-            message = f"the release loaded by {way} has other logits than the run (by {difference:.3g}); nothing was tagged"
+            message = (
+                f"by {way} the release has other logits than the run ({difference:.3g}); nothing was tagged"
+            )
             raise RuntimeError(message)
     return float(max(answer["differences"].values()))
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
-from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from publish.readback import read_back
 from recipe.errors import UserError
@@ -108,14 +108,14 @@ def refuse_unreleasable(run: Run) -> None:
     recipe = run.recipe
     if recipe.science.unpinned:
         raise UserError(
-            f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin {recipe.name}` first"
+            f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin` on it first"
         )
     release = recipe.release
     names = {"hub_model_id": release.hub_model_id, "hub_merged_model_id": release.hub_merged_model_id}
     if recipe.science.base_source != "hub":
         if release.hub_base_model_id is None:
             raise UserError(
-                f"{recipe.name}: the base is a local folder that no one else has; set hub_base_model_id to publish it too"
+                f"{recipe.name}: no one else has the base, a local folder; set hub_base_model_id to publish it too"
             )
         names["hub_base_model_id"] = release.hub_base_model_id
     for key, name in names.items():
@@ -206,7 +206,7 @@ def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
     wrong = differing(repo, remote_hashes(api, repo.repo_id, tags[version]))
     if wrong:
         raise UserError(
-            f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s) differ, {wrong[0]} first); "
+            f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s): {wrong[0]}, ...); "
             "publish under another with --tag"
         )
     return tags[version]

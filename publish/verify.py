@@ -1,4 +1,4 @@
-"""`notus verify`: is what the Hub has still what was released?"""
+"""`notus verify`: whether the Hub still has what was released."""
 
 from typing import Any
 

@@ -32,15 +32,17 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     folder = out / "inputs"
     folder.mkdir()
     base, base_said = _fetch_base(run, folder, reporter)
-    train, heldout = _fetch_data(science, folder, run)
+    train, heldout = _fetch_data(science, folder)
     inputs = {
         "base": base,
         "data": {
-            "name": science.dataset.removeprefix("builtin:") if science.dataset_source == "builtin" else _shown(science.dataset),
+            "name": science.dataset.removeprefix("builtin:")
+            if science.dataset_source == "builtin"
+            else _shown(science.dataset),
             "source": science.dataset_source,
             "revision": science.dataset_revision if science.dataset_source == "hub" else None,
-            "train": [_where(path, folder, run) for path in train],
-            "heldout": None if heldout is None else [_where(path, folder, run) for path in heldout],
+            "train": [_where(path, folder) for path in train],
+            "heldout": None if heldout is None else [_where(path, folder) for path in heldout],
             "sha256": {path.name: file_sha256(path) for path in (*train, *(heldout or ()))},
         },
     }
@@ -83,7 +85,9 @@ def base_files(folder: Path) -> list[Path]:
     names = {path.name for path in files}
     for needed, what in (("config.json", "config.json"), ("tokenizer.json", "tokenizer.json")):
         if needed not in names:
-            raise UserError(f"{folder}: no {what}; model_name_or_path must be a Transformers model with its tokenizer")
+            raise UserError(
+                f"{folder}: no {what}; model_name_or_path must be a Transformers model with its tokenizer"
+            )
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(f"{folder}: no *.safetensors weights; save the base with save_pretrained")
     return files
@@ -112,11 +116,13 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
     if science.base_source == "builtin":
         path = folder / "base"
         facts = build_base(path, make_feedback(), seed=science.seed, reporter=reporter)
-        said = f", built and supervised in {facts['seconds']:.0f} s; {facts['ended']:.0%} of its answers end in the format"
+        said = f", built and supervised in {facts['seconds']:.0f} s; {facts['ended']:.0%} of its answers end"
     elif science.base_source == "local":
         path = local_path(science.model_name_or_path, "model_name_or_path").resolve()
     else:
-        path = _download("model", science.model_name_or_path, science.model_revision, reporter, list(BASE_FILES))
+        path = _download(
+            "model", science.model_name_or_path, science.model_revision, reporter, list(BASE_FILES)
+        )
     files = base_files(path)
     parameters, dtype = count_parameters(files)
     hashes = {file.name: file_sha256(file) for file in files}
@@ -124,9 +130,11 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
     content = canonical_sha256(hashes)
     base = {
         "source": science.base_source,
-        "name": science.model_name_or_path if on_hub else run.recipe.release.hub_base_model_id or _shown(science.model_name_or_path),
+        "name": science.model_name_or_path
+        if on_hub
+        else run.recipe.release.hub_base_model_id or _shown(science.model_name_or_path),
         "revision": path.name if on_hub else f"sha256-{content[:16]}",
-        "path": _where(path, folder, run),
+        "path": _where(path, folder),
         "parameters": parameters,
         "dtype": dtype,
         "bytes": sum(file.stat().st_size for file in files),
@@ -135,7 +143,7 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
     return base, said
 
 
-def _fetch_data(science: Science, folder: Path, run: Run) -> tuple[list[Path], list[Path] | None]:
+def _fetch_data(science: Science, folder: Path) -> tuple[list[Path], list[Path] | None]:
     if science.dataset_source == "builtin":
         path = folder / "feedback.jsonl"
         write_feedback(path)
@@ -153,7 +161,9 @@ def _split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] |
     return splits[0], splits[1] if len(splits) > 1 else None
 
 
-def _download(kind: str, repo: str, revision: str, reporter: Reporter | None, patterns: list[str] | None) -> Path:
+def _download(
+    kind: str, repo: str, revision: str, reporter: Reporter | None, patterns: list[str] | None
+) -> Path:
     from huggingface_hub import snapshot_download
 
     if reporter:
@@ -176,10 +186,10 @@ def local_path(name: str, key: str) -> Path:
 
 def _shown(name: str) -> str:
     """Return what a base or data set is called in public: never the path of somebody's machine."""
-    return Path(name.removeprefix("builtin:")).name if not name.count("/") == 1 or Path(name).exists() else name
+    return Path(name.removeprefix("builtin:")).name if name.count("/") != 1 or Path(name).exists() else name
 
 
-def _where(path: Path, folder: Path, run: Run) -> str:
+def _where(path: Path, folder: Path) -> str:
     if path.is_relative_to(folder):
         return f"inputs/{path.relative_to(folder).as_posix()}"
     return str(path.resolve())

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from accelerate.utils import gather_object
+from torch.nn import functional
 
 from recipe.progress import Reporter
 from recipe.trainer import PreferenceTrainer
@@ -38,7 +38,9 @@ class HeldOut:
         return asdict(self)
 
 
-def summed_logps(trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], title: str, reporter: Reporter) -> torch.Tensor:
+def summed_logps(
+    trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], title: str, reporter: Reporter
+) -> torch.Tensor:
     """Return the summed log-probability of each answer under the trainer's policy as it is now.
 
     Args:
@@ -52,14 +54,21 @@ def summed_logps(trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], 
     """
     accelerator, size = trainer.accelerator, trainer.args.per_device_eval_batch_size
     device = accelerator.device
-    model = trainer.model
+    model = trainer.tuned
     training = model.training
     model.to(device).eval()
     found: list[tuple[int, float, float]] = []
-    with accelerator.split_between_processes(list(range(len(rows)))) as mine, torch.no_grad(), accelerator.autocast():
+    with (
+        accelerator.split_between_processes(list(range(len(rows)))) as mine,
+        torch.no_grad(),
+        accelerator.autocast(),
+    ):
         batches = [mine[start : start + size] for start in range(0, len(mine), size)]
         for batch in reporter.track(batches, title, len(batches)):
-            inputs = {key: value.to(device) for key, value in trainer.data_collator([rows[place] for place in batch]).items()}
+            inputs = {
+                key: value.to(device)
+                for key, value in trainer.collate([rows[place] for place in batch]).items()
+            }
             mask = inputs.pop("completion_mask")
             labels = inputs["input_ids"].masked_fill(mask == 0, -100)
             logps = model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs.sum(dim=1)

@@ -20,7 +20,9 @@ def hub_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise UserError(f"{doing}: the repository is gated; ask for access at {endpoint}, then set HF_TOKEN") from error
+        raise UserError(
+            f"{doing}: the repository is gated; ask for access at {endpoint}, then set HF_TOKEN"
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
             f"{doing}: no such repository at {endpoint}, or HF_TOKEN may not see it; check the name and the token"
@@ -29,7 +31,7 @@ def hub_errors(doing: str) -> Iterator[None]:
         raise UserError(f"{doing}: no such revision; check it, or pin the recipe anew") from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         raise UserError(
-            f"{doing}: not in the local cache, and the Hub at {endpoint} can't be reached; connect, or name a local path"
+            f"{doing}: not cached here, and the Hub at {endpoint} can't be reached; connect, or name a local path"
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
@@ -39,4 +41,6 @@ def hub_errors(doing: str) -> Iterator[None]:
             ) from error
         raise
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise UserError(f"{doing}: the Hub at {endpoint} can't be reached; check HF_ENDPOINT and the network") from error
+        raise UserError(
+            f"{doing}: the Hub at {endpoint} can't be reached; check HF_ENDPOINT and the network"
+        ) from error

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from recipe.errors import UserError
-from recipe.schema import SECTION_OF, SECTIONS, Recipe, is_commit, source_of
+from recipe.schema import SECTION_OF, SECTIONS, Execution, Recipe, Release, Science, is_commit, source_of
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT = RECIPES / "smoke.yaml"
@@ -25,7 +25,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}]
+    first: [
+        (tag, pattern)
+        for tag, pattern in pairs
+        if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}
+    ]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
@@ -41,7 +45,9 @@ def _no_key_twice(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is there twice", key_node.start_mark
+            )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
@@ -93,13 +99,15 @@ def build_recipe(name: str, values: Mapping[str, Any], *, where: str) -> Recipe:
             near = difflib.get_close_matches(key, SECTION_OF, n=1, cutoff=0)
             raise UserError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
         sections[SECTION_OF[key]][key] = value
-    built = {}
-    for section, model in SECTIONS.items():
-        try:
-            built[section] = model.model_validate(sections[section])
-        except ValidationError as error:
-            raise UserError(f"{where}: {_explain(error)}") from None
-    return Recipe(name=name, **built)
+    try:
+        return Recipe(
+            name=name,
+            science=Science.model_validate(sections["science"]),
+            execution=Execution.model_validate(sections["execution"]),
+            release=Release.model_validate(sections["release"]),
+        )
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from None
 
 
 def lock_path(recipe: Path) -> Path:
@@ -115,7 +123,9 @@ def read_lock(path: Path) -> dict[str, str]:
         pins = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a lock file ({error}); make it anew with `notus recipe pin`") from None
-    if not isinstance(pins, dict) or not all(isinstance(pin, str) and is_commit(pin) for pin in pins.values()):
+    if not isinstance(pins, dict) or not all(
+        isinstance(pin, str) and is_commit(pin) for pin in pins.values()
+    ):
         raise UserError(f"{path}: not a lock file of full commit ids; make it anew with `notus recipe pin`")
     return pins
 
@@ -158,7 +168,7 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the recipe as UTF-8") from None
     except yaml.YAMLError as error:
@@ -176,7 +186,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: write it as key=value")
     try:
-        return key.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return key.strip(), yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
         return key.strip(), value  # a path with a colon, say: taken as it is
 

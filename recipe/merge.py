@@ -57,7 +57,9 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     difference = largest_difference(adapter_logits, merged_logits)
     scale = max(logits.abs().max().item() for logits in adapter_logits)
     if difference > ALLOWED[stored] * scale:
-        message = f"merged logits are {difference:.3g} from base plus adapter, of {scale:.3g}: the merge is wrong"
+        message = (
+            f"merged logits are {difference:.3g} from base plus adapter, of {scale:.3g}: the merge is wrong"
+        )
         raise RuntimeError(message)
     (out / "probe").mkdir()
     tensors = {
@@ -67,21 +69,25 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     }
     save_file(tensors, str(out / "probe" / "logits.safetensors"))
     shards = sorted(folder.glob("*.safetensors"))
+    size, moved = (
+        sum(shard.stat().st_size for shard in shards),
+        largest_difference(base_logits, adapter_logits),
+    )
     facts = {
         "prompts": list(PROBES),
         "input_ids": prompts,
         "dtype": str(stored).removeprefix("torch."),
         "largest_logit_difference": difference,
         "largest_logit": scale,
-        "moved_by_training": largest_difference(base_logits, adapter_logits),
+        "moved_by_training": moved,
         "shards": len(shards),
-        "bytes": sum(shard.stat().st_size for shard in shards),
+        "bytes": size,
     }
     write_json(out / "probe" / "probe.json", facts)
     return {
-        "merged": f"{facts['dtype']}, {len(shards)} shard(s), {facts['bytes'] / 1e6:,.1f} MB",
+        "merged": f"{facts['dtype']}, {len(shards)} shard(s), {size / 1e6:,.1f} MB",
         "largest logit difference": f"{difference:.2g} on {len(PROBES)} prompts (training moved them by "
-        f"{facts['moved_by_training']:.2g})",
+        f"{moved:.2g})",
     }
 
 
@@ -95,11 +101,13 @@ def probe_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     return ids
 
 
-def logits_of(model: PreTrainedModel, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
+def logits_of(model: PreTrainedModel | PeftModel, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
     """Return the last position's logits for each prompt: float32 tensors of shape (vocabulary,)."""
     model.eval()
     with torch.no_grad():
-        return [model(torch.tensor([ids], device=model.device)).logits[0, -1].float().cpu() for ids in prompts]
+        return [
+            model(torch.tensor([ids], device=model.device)).logits[0, -1].float().cpu() for ids in prompts
+        ]
 
 
 def largest_difference(one: Sequence[torch.Tensor], two: Sequence[torch.Tensor]) -> float:

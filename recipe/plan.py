@@ -67,9 +67,13 @@ def make_plan(recipe: Recipe) -> Plan:
     heldout = science.test_size if len(science.dataset_splits) == 1 else None
     train = None if rows is None else rows - (heldout or 0)
     with torch.device("meta"):  # shapes only: a 7B model in a second
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     parameters, adapter = model.num_parameters(), _adapter_parameters(model, recipe)
-    dtype = science.torch_dtype if science.torch_dtype != "auto" else str(config.dtype or "bfloat16").removeprefix("torch.")
+    dtype = (
+        science.torch_dtype
+        if science.torch_dtype != "auto"
+        else str(config.dtype or "bfloat16").removeprefix("torch.")
+    )
     base_bytes = parameters * BYTES.get(dtype, 4)
     micro = execution.micro_batch_size or science.per_device_train_batch_size
     return Plan(
@@ -84,7 +88,9 @@ def make_plan(recipe: Recipe) -> Plan:
         micro_batch_size=micro,
         # the base as fetched, the merged copy, the adapter, and the adapter's checkpoint while it is written
         disk_bytes=2 * base_bytes + 2 * 4 * adapter,
-        memory_bytes=base_bytes + 4 * adapter * (2 + OPTIMIZER_STATES[science.optim]) + _activations(config, recipe, micro),
+        memory_bytes=base_bytes
+        + 4 * adapter * (2 + OPTIMIZER_STATES[science.optim])
+        + _activations(config, recipe, micro),
         known=(known_base, known_rows),
     )
 
@@ -99,7 +105,9 @@ def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
         return AutoConfig.from_pretrained(folder), f"base: {folder.name}"
     kind = recipe.execution.assumed_model_type
     if kind is None:
-        raise UserError(f"{name}: not here, so its size is not known; set assumed_model_type, or name a local folder")
+        raise UserError(
+            f"{name}: not here, so its size is not known; set assumed_model_type, or name a local folder"
+        )
     return AutoConfig.for_model(kind), f"base: not here; taken as the default {kind}"
 
 
@@ -108,7 +116,10 @@ def _rows(recipe: Recipe) -> tuple[int | None, str]:
     if science.dataset_source == "builtin":
         return DEFAULT_PROMPTS, "data: made on the spot, rows counted before any is left out"
     if science.dataset_source == "hub" and recipe.execution.assumed_rows:
-        return recipe.execution.assumed_rows, f"data: not here; taken as {recipe.execution.assumed_rows:,} rows"
+        return (
+            recipe.execution.assumed_rows,
+            f"data: not here; taken as {recipe.execution.assumed_rows:,} rows",
+        )
     if science.dataset_source == "local":
         local_path(science.dataset, "dataset")
     return None, "data: rows not counted before they are curated"
@@ -130,7 +141,7 @@ def _activations(config: PretrainedConfig, recipe: Recipe, micro: int) -> int:
     Per token and layer about 10 widths and 4 MLP widths in the compute dtype; or, where they are
     recomputed, one width, and one layer's worth alive at a time.
     """
-    width, layers, mlp = config.hidden_size, config.num_hidden_layers, config.intermediate_size
+    width, mlp, layers = int(config.hidden_size), int(config.intermediate_size), int(config.num_hidden_layers)
     each = 2 if recipe.science.bf16 else 4
     tokens = 2 * micro * recipe.science.max_length
     layer = tokens * (10 * width + 4 * mlp) * each

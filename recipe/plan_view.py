@@ -10,7 +10,9 @@ from recipe.run import Stage
 from recipe.schema import Recipe
 
 
-def show_plan(recipe: Recipe, plan: Plan, folder: Path, stages: Sequence[Stage], reporter: Reporter) -> dict[str, Any]:
+def show_plan(
+    recipe: Recipe, plan: Plan, folder: Path, stages: Sequence[Stage], reporter: Reporter
+) -> dict[str, Any]:
     """Print the plan and return it as plain values."""
     release, schedule = recipe.release, plan.schedule
     reporter.head(f"{recipe.name} {release.version}: the plan")
@@ -27,11 +29,27 @@ def show_plan(recipe: Recipe, plan: Plan, folder: Path, stages: Sequence[Stage],
     reporter.table(
         ("", ""),
         [
-            ("base", f"{recipe.science.model_name_or_path}, {plan.base_parameters:,} parameters, {_gb(plan.base_bytes)}"),
+            (
+                "base",
+                f"{recipe.science.model_name_or_path}, {plan.base_parameters:,} parameters, {_gb(plan.base_bytes)}",
+            ),
             ("adapter", f"{plan.adapter_parameters:,} parameters, {_gb(plan.adapter_bytes)} in float32"),
-            ("pairs", f"{plan.train_rows:,} to train on, {_count(plan.heldout_rows)} held out" if counted else "not counted yet"),
-            ("global batch", f"{schedule.global_batch_size} pairs an optimizer step, on any number of devices"),
-            ("steps", f"{schedule.steps} ({schedule.steps_per_epoch} an epoch)" if counted or recipe.science.max_steps > 0 else "not known yet"),
+            (
+                "pairs",
+                f"{plan.train_rows:,} to train on, {_count(plan.heldout_rows)} held out"
+                if counted
+                else "not counted yet",
+            ),
+            (
+                "global batch",
+                f"{schedule.global_batch_size} pairs an optimizer step, on any number of devices",
+            ),
+            (
+                "steps",
+                f"{schedule.steps} ({schedule.steps_per_epoch} an epoch)"
+                if counted or recipe.science.max_steps > 0
+                else "not known yet",
+            ),
             ("devices", f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"),
             ("disk", f"{_gb(plan.disk_bytes)} in {folder}"),
             ("memory", f"about {_gb(plan.memory_bytes)} a device"),
@@ -40,7 +58,9 @@ def show_plan(recipe: Recipe, plan: Plan, folder: Path, stages: Sequence[Stage],
     )
     reporter.head("files to publish")
     repos = publishes(recipe, plan)
-    reporter.table(("repository", "files", "size"), [(name, ", ".join(files), _gb(size)) for name, files, size in repos])
+    reporter.table(
+        ("repository", "files", "size"), [(name, ", ".join(files), _gb(size)) for name, files, size in repos]
+    )
     for known in plan.known:
         reporter.say(f"  {known}")
     for key in recipe.science.unpinned:
@@ -59,7 +79,11 @@ def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
     release, tokenizer = recipe.release, ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     weights = ["config.json", "generation_config.json", "model*.safetensors"]
     repos = [
-        (release.hub_model_id, ["README.md", "adapter_config.json", "adapter_model.safetensors", *tokenizer], plan.adapter_bytes),
+        (
+            release.hub_model_id,
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", *tokenizer],
+            plan.adapter_bytes,
+        ),
         (release.hub_merged_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes),
     ]
     if recipe.science.base_source != "hub" and release.hub_base_model_id:

@@ -64,7 +64,9 @@ class ChatFormat:
         if template == "zephyr":
             tokenizer.chat_template = ZEPHYR_CHAT_TEMPLATE
         if not tokenizer.chat_template:
-            raise UserError(f"{name}: its tokenizer has no chat template; set `chat_template: zephyr` in the recipe")
+            raise UserError(
+                f"{name}: its tokenizer has no chat template; set `chat_template: zephyr` in the recipe"
+            )
         self.tokenizer = tokenizer
         self.eos_token_id: int = tokenizer.eos_token_id
         special = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
@@ -89,7 +91,13 @@ class ChatFormat:
         return [self._real_id.get(token, token) for token in ids]
 
     def pair(
-        self, prompt: Sequence[Message], chosen: str, rejected: str, *, max_length: int, max_prompt_length: int
+        self,
+        prompt: Sequence[Message],
+        chosen: str,
+        rejected: str,
+        *,
+        max_length: int,
+        max_prompt_length: int,
     ) -> TokenizedPair:
         """Tokenize and, where it must be, truncate one preference pair.
 
@@ -98,7 +106,9 @@ class ChatFormat:
         beginning.
         """
         asked = self.encode(prompt, generate=True)
-        answered = [self.encode([*prompt, {"role": "assistant", "content": text}]) for text in (chosen, rejected)]
+        answered = [
+            self.encode([*prompt, {"role": "assistant", "content": text}]) for text in (chosen, rejected)
+        ]
         shared = min(_common_prefix(asked, ids) for ids in answered)
         prompt_ids = asked[:shared]
         answers = [self._until_eos(ids[shared:]) for ids in answered]
@@ -129,7 +139,10 @@ def _wrapped_specials(backend: Tokenizer, special: Sequence[AddedToken]) -> tupl
         wrapped.add_tokens(
             [AddedToken(content, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False, special=False)]
         )
-        real_id[wrapped.token_to_id(content)] = backend.token_to_id(token.content)
+        ours, real = wrapped.token_to_id(content), backend.token_to_id(token.content)
+        assert ours is not None
+        assert real is not None
+        real_id[ours] = real
     return wrapped, real_id
 
 

@@ -106,7 +106,9 @@ class Run:
             with FileLock(self.path(".lock"), timeout=0):
                 yield
         except Timeout:
-            raise UserError(f"{self.folder}: another notus works in this run folder; wait for it to end") from None
+            raise UserError(
+                f"{self.folder}: another notus works in this run folder; wait for it to end"
+            ) from None
 
     def bring(self, stages: Sequence[Stage], reporter: Reporter) -> dict[str, dict[str, object]]:
         """Run those of `stages`, in order, that are not up to date. Return what each did.
@@ -139,7 +141,9 @@ class Run:
         said = stage.work(self, partial, reporter)
         seconds = time.time() - started
         self._move_in(stage, partial)
-        outputs = {file: digest for name in stage.outputs for file, digest in tree_sha256(self.folder, name).items()}
+        outputs = {
+            file: digest for name in stage.outputs for file, digest in tree_sha256(self.folder, name).items()
+        }
         entry = {
             "inputs": inputs,
             "outputs": outputs,
@@ -202,18 +206,26 @@ class Run:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not a folder; name another with --run")
         if not self.path(MANIFEST).is_file():
-            foreign = [path.name for path in self.folder.iterdir() if not path.name.startswith(".") and path.name != "recipe.yaml"]
+            foreign = [
+                path.name
+                for path in self.folder.iterdir()
+                if not path.name.startswith(".") and path.name != "recipe.yaml"
+            ]
             if foreign:
-                raise UserError(f"{self.folder}: not a run folder (it holds {foreign[0]}); name another with --run")
+                raise UserError(
+                    f"{self.folder}: not a run folder (it holds {foreign[0]}); name another with --run"
+                )
             return
         try:
             made_by = self.manifest["science_sha256"]
         except (json.JSONDecodeError, KeyError, TypeError):
-            raise UserError(f"{self.path(MANIFEST)}: not a manifest; name another folder with --run") from None
+            raise UserError(
+                f"{self.path(MANIFEST)}: not a manifest; name another folder with --run"
+            ) from None
         if made_by != self.recipe.science_sha256:
             differs = _first_difference(self.path("recipe.yaml"), self.recipe)
             raise UserError(
-                f"{self.folder}: made by another science ({differs}); name another folder with --run, or remove this one"
+                f"{self.folder}: made by another science ({differs}); name another with --run, or remove it"
             )
 
     def _write_recipe(self) -> None:

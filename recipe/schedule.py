@@ -63,7 +63,9 @@ class Schedule:
         round_size = self.batch_size * self.processes
         while True:
             order = torch.randperm(self.rows, generator=generator).tolist()
-            torch.randperm(self.rows, generator=generator)  # the sampler drew a second one and used none of it
+            torch.randperm(
+                self.rows, generator=generator
+            )  # the sampler drew a second one and used none of it
             filled = -len(order) % round_size  # a last round that is not full begins the epoch again
             yield from order
             for place in range(filled):

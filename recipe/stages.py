@@ -22,10 +22,13 @@ def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         reporter=reporter,
     )
     said: dict[str, object] = {
-        "pairs": f"{summary.train} to train on, {summary.heldout} held out, of {summary.rows_in} rows ({summary.format})",
+        "pairs": f"{summary.train} to train on, {summary.heldout} held out",
+        "rows": f"{summary.rows_in} ({summary.format})",
     }
     if summary.left_out:
-        said["left out"] = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.left_out.items()))
+        said["left out"] = ", ".join(
+            f"{count} {reason}" for reason, count in sorted(summary.left_out.items())
+        )
     if (audit := summary.ultrafeedback) is not None:
         said["by ratings, not overall_score"] = (
             f"the chosen answer differs in {audit['chosen_differs_share']:.1%} of the rows; "

@@ -9,12 +9,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, PreTrainedModel, PreTrainedTokenizerBase
-from trl import DPOConfig
+from pyarrow import parquet
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+)
+from trl.trainer.dpo_config import DPOConfig
 
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
@@ -49,7 +55,8 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         ],
     )
     return {
-        "steps": f"{metrics['steps']} of {metrics['global_batch_size']} pairs, {metrics['pairs_per_second']:.1f} pairs/s",
+        "steps": f"{metrics['steps']} of {metrics['global_batch_size']} pairs",
+        "speed": f"{metrics['pairs_per_second']:.1f} pairs/s",
         "held out": f"{after['pairs']} pairs, reward accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f}, "
         f"margin {before['margin']:+.3f} -> {after['margin']:+.3f}",
         "peak memory": f"{metrics['peak_memory_bytes'] / 2**30:.2f} GiB ({metrics['peak_memory_of']})",
@@ -108,14 +115,18 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         "pairs_per_second": round(schedule.steps * schedule.global_batch_size / seconds, 3),
         **_hardware(trainer.accelerator.num_processes),
     }
-    save_adapter(trainer.model, tokenizer, inputs["base"]["name"], out / "adapter")
+    save_adapter(trainer.tuned, tokenizer, inputs["base"]["name"], out / "adapter")
     (out / "training").mkdir(exist_ok=True)
     write_json(out / "training" / "metrics.json", metrics)
     _write_lines(out / "training" / "log.jsonl", trainer.state.log_history)
-    _write_heldout(out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy)
+    _write_heldout(
+        out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy
+    )
 
 
-def tokenize(path: Path, chat: ChatFormat, recipe: Recipe, reporter: Reporter) -> tuple[Dataset, dict[str, Any]]:
+def tokenize(
+    path: Path, chat: ChatFormat, recipe: Recipe, reporter: Reporter
+) -> tuple[Dataset, dict[str, Any]]:
     """Return the rows of a curated file as token ids, and what truncation did to them."""
     science = recipe.science
     rows = parquet.read_table(path).to_pylist()
@@ -129,7 +140,9 @@ def tokenize(path: Path, chat: ChatFormat, recipe: Recipe, reporter: Reporter) -
         )
         for row in reporter.track(rows, f"tokenizing {path.stem}", len(rows))
     ]
-    columns = {name: [getattr(pair, name) for pair in pairs] for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    columns = {
+        name: [getattr(pair, name) for pair in pairs] for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+    }
     counts = {
         "prompts_cut": sum(pair.prompt_cut > 0 for pair in pairs),
         "answers_cut": sum(pair.answers_cut for pair in pairs),
@@ -209,11 +222,17 @@ def refuse_unknown_targets(model: PreTrainedModel, targets: list[str]) -> None:
     Raises:
         UserError: Names the first such target and what the base has.
     """
-    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
     for target in targets:
         if target not in linear or target == "lm_head":
             known = ", ".join(sorted(linear - {"lm_head"}))
-            raise UserError(f"lora_target_modules: the base has no module {target!r} to adapt; it has {known}")
+            raise UserError(
+                f"lora_target_modules: the base has no module {target!r} to adapt; it has {known}"
+            )
 
 
 def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_name: str, folder: Path) -> None:
@@ -225,8 +244,7 @@ def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_name
     config = json.loads(path.read_text(encoding="utf-8"))
     # PEFT keeps the targets in a set, whose order changes from process to process, and names the base by the
     # path that it was loaded from.
-    given = model.peft_config["default"]
-    config["target_modules"] = sorted(given.target_modules)
+    config["target_modules"] = sorted(config["target_modules"])
     config["base_model_name_or_path"] = base_name
     write_json(path, config)
     tokenizer.save_pretrained(str(folder))
@@ -248,7 +266,9 @@ def _mean_length(ids: list[list[int]]) -> float:
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8"
+    )
 
 
 def _write_heldout(path: Path, data: Path, reference: torch.Tensor, policy: torch.Tensor) -> None:

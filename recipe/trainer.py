@@ -1,12 +1,14 @@
 """TRL's DPOTrainer, driven by our tokenization and our schedule, under our progress bar."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import DPOTrainer
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from recipe.progress import Bar
 
@@ -24,7 +26,7 @@ class FixedOrder(Sampler[int]):
         return iter(self.row_ids)
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+class PreferenceTrainer(DPOTrainer):
     """DPOTrainer over rows that are token ids already, in a given order.
 
     Args:
@@ -36,14 +38,26 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
         self._row_ids = row_ids
         super().__init__(**kwargs)
 
+    @property
+    def tuned(self) -> PeftModel:
+        """The base with the adapter on it."""
+        assert isinstance(self.model, PeftModel)
+        return self.model
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return rows as a batch: chosen sides first, then rejected, as tensors of shape (2 * rows, tokens)."""
+        assert self.data_collator is not None
+        batch: dict[str, torch.Tensor] = self.data_collator([dict(row) for row in rows])
+        return batch
+
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # tokenized, truncated and counted by recipe.prompt
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:  # noqa: ARG002
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         return FixedOrder(self._row_ids)
 
 
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):
     """Moves a bar on by optimizer steps, with the loss beside it."""
 
     def __init__(self, bar: Bar) -> None:

@@ -1,8 +1,9 @@
 """The Hub as an ASGI application: which path is which function's.
 
 The protocol is as huggingface_hub 2.4.0 speaks it. Xet is not spoken at all: uploads need a client without
-hf_xet or with HF_HUB_DISABLE_XET=1; downloads need nothing, as no answer holds an X-Xet-Hash and the client then
-takes plain HTTP. Neither git's own protocol nor gated access nor discussions are here; a pull request is a ref.
+hf_xet or with HF_HUB_DISABLE_XET=1; downloads need nothing, as no answer holds an X-Xet-Hash and the client
+then takes plain HTTP. Neither git's own protocol nor gated access nor discussions are here; a pull request is
+a ref.
 """
 
 from pathlib import Path

@@ -19,7 +19,7 @@ from random import Random
 from recipe.builtin.styles import ASPECTS, BAD_STYLES, MODELS, PRINCIPLES, RATIONALES, STYLES, TYPES
 from recipe.builtin.tasks import Task, draw_tasks
 
-DEFAULT_PROMPTS = 384
+DEFAULT_PROMPTS = 640
 FAULT_SHARE = 0.065  # of the rows; one completion in each
 NA_SHARE = 0.05  # of the rows; one honesty rating in each
 EQUAL_ROWS = 6

@@ -1,7 +1,7 @@
 """The embedded base's tokenizer: a byte-fallback BPE of the Llama and Mistral kind, trained on the sample.
 
-Like Mistral-7B's it has no pre-tokenizer, puts `▁` in front and for spaces, and falls back to bytes, so that what
-the recipe does to the real base's tokens (the dummy prefix, `</s>` inside a text) happens here too.
+Like Mistral-7B's it has no pre-tokenizer, puts `▁` in front and for spaces, and falls back to bytes: what the
+recipe does to the real base's tokens (the dummy prefix, `</s>` inside a text) happens here too.
 """
 
 import json
@@ -17,8 +17,8 @@ SPECIALS = (UNK, BOS, EOS)  # ids 0, 1, 2, as in Mistral's tokenizer
 VOCAB_SIZE = 1024
 MAX_LENGTH = 1024  # tokens
 
-# Words are learnt whole, digits and punctuation one by one; the turn markers `<|user|>` may become one token.
-_APART = Regex(r"\n|\d|[^\w\s▁<|>]")
+# Words and small numbers are learnt whole, punctuation apart; the turn markers `<|user|>` become one token.
+_APART = Regex(r"\n|[^\w\s▁<|>]")
 
 
 def _learn_merges(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -1,11 +1,12 @@
-"""The fixtures that huggingface_hub's own tests ask for; its source distribution holds the tests without them.
+"""Fixtures that huggingface_hub's own tests ask for; its source distribution holds the tests without them.
 
-Copied beside the unpacked tests, as their conftest.py, by `test_client_suite.py`, which also sets HF_ENDPOINT to
-an embedded Hub. It has another name here, as pytest would load a conftest.py for our own tests too. Written from how
-the tests use these fixtures, not from the client's repository.
+`test_client_suite.py` copies this beside the unpacked tests, as their conftest.py, and sets HF_ENDPOINT to an
+embedded Hub. It has another name here, as pytest would load a conftest.py for our own tests too. Written from
+how the tests use these fixtures, not from the client's repository.
 
-hf_xet is made to look not installed: its distribution is hidden from `importlib.metadata`, where the client looks
-for it, and it cannot be imported. Otherwise every large file would go over Xet, which the embedded Hub has not.
+hf_xet is made to look not installed: its distribution is hidden from `importlib.metadata`, where the client
+looks for it, and it cannot be imported. Otherwise every large file would go over Xet, which the embedded Hub
+does not speak.
 """
 
 import importlib
@@ -21,10 +22,10 @@ import pytest
 _distribution = importlib.metadata.distribution
 
 
-def _without_xet(name: str) -> importlib.metadata.Distribution:
-    if name.replace("-", "_").lower() == "hf_xet":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return _distribution(name)
+def _without_xet(distribution_name: str) -> importlib.metadata.Distribution:
+    if distribution_name.replace("-", "_").lower() == "hf_xet":
+        raise importlib.metadata.PackageNotFoundError(distribution_name)
+    return _distribution(distribution_name)
 
 
 importlib.metadata.distribution = _without_xet
@@ -32,8 +33,8 @@ sys.modules["hf_xet"] = None  # type: ignore[assignment]  # the import system's 
 
 ENDPOINT = os.environ["HF_ENDPOINT"]
 
-testing_constants = importlib.import_module(f"{__package__}.testing_constants")
-testing_utils = importlib.import_module(f"{__package__}.testing_utils")
+testing_constants: Any = importlib.import_module(f"{__package__}.testing_constants")
+testing_utils: Any = importlib.import_module(f"{__package__}.testing_utils")
 testing_constants.ENDPOINT_STAGING = ENDPOINT  # before the tests import it by name
 
 from huggingface_hub import HfApi, RepoUrl, constants  # noqa: E402
