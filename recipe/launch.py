@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from recipe.errors import UserError
-from recipe.schema import Execution
+from recipe.schema import Execution, Recipe
 
 
 def devices_for(execution: Execution) -> int:
@@ -23,6 +23,26 @@ def devices_for(execution: Execution) -> int:
     if gpus and execution.devices > gpus:
         raise UserError(f"devices: {execution.devices} asked for, but this machine has {gpus} GPU(s)")
     return execution.devices
+
+
+def micro_batch_size(recipe: Recipe, devices: int) -> int:
+    """Return the pairs of one micro-batch: as asked for, or as many as the recipe was written for and fit.
+
+    Raises:
+        UserError: The recipe's pairs of a step can't be dealt evenly to so many devices in such micro-batches.
+    """
+    pairs, asked = recipe.science.global_batch_size, recipe.execution.micro_batch_size
+    if pairs % devices:
+        raise UserError(f"devices: {pairs} pairs a step can't be dealt evenly to {devices}; choose a divisor")
+    if asked is None:
+        most = min(recipe.science.per_device_train_batch_size, pairs // devices)
+        return max(size for size in range(1, most + 1) if pairs % (size * devices) == 0)
+    if pairs % (asked * devices):
+        raise UserError(
+            f"micro_batch_size: {asked} x {devices} device(s) does not divide the recipe's {pairs} pairs a step; "
+            "choose one that does"
+        )
+    return asked
 
 
 def launch(folder: Path, out: Path, devices: int, *, quiet: bool) -> None:
@@ -60,9 +80,9 @@ def _rank() -> None:
     try:
         fit(run, out, Reporter(quiet=loudness == "quiet" or not first))
     except UserError as error:
+        # Every rank finds the same mistake and ends well, so that torchrun adds nothing to the one line.
         if first:
             (out / ".user-error").write_text(str(error), encoding="utf-8")
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,26 @@ HANDBOOK_NOISE = {"do_eval", "push_to_hub", "hub_strategy", "log_level", "loggin
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and booleans (5e-7 is a float, `no` a string), and no key twice."""
+    """YAML 1.2's numbers and booleans (5e-7 is a float, `no` and 12:30 are strings), and no key twice.
+
+    Of the ways to write an integer only the decimal one is taken; 010, 8 to some and 10 to others, is a string.
+    """
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
         for tag, pattern in pairs
-        if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}
+        if tag.removeprefix("tag:yaml.org,2002:") not in {"bool", "int", "float", "timestamp"}
     ]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
@@ -40,9 +48,22 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes a string that YAML 1.1 leaves plain and `_Loader` would read as a float: '1e5'."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def _no_key_twice(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key must be a plain word", key_node.start_mark
+            )
         key = loader.construct_object(key_node)
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -58,11 +79,16 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_key_
 def find_recipe(name: str | Path) -> Path:
     """Return the file of a recipe given by path or by the name of one that ships with Notus.
 
+    `recipe/recipes/NAME.yaml`, as the README has it, is found from any folder.
+
     Raises:
         UserError: There is no such file.
     """
     path = Path(name)
-    for candidate in (path, RECIPES / f"{name}.yaml", RECIPES / path.name):
+    candidates = [path, RECIPES / f"{name}.yaml"]
+    if path.parent in {Path(), Path("recipe/recipes")}:
+        candidates.append(RECIPES / path.name)
+    for candidate in candidates:
         if candidate.is_file():
             return candidate
     known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
@@ -186,9 +212,12 @@ def _parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: write it as key=value")
     try:
-        return key.strip(), yaml.load(value, Loader=_Loader)
+        parsed = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
-        return key.strip(), value  # a path with a colon, say: taken as it is
+        parsed = value
+    if isinstance(parsed, str) and not value.lstrip().startswith(("'", '"')):
+        parsed = value.strip()  # as it stands: YAML would end it at a " #"
+    return key.strip(), parsed
 
 
 def _translate_handbook(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -196,9 +225,11 @@ def _translate_handbook(values: Mapping[str, Any], where: str) -> dict[str, Any]
     values = {key: value for key, value in values.items() if key not in HANDBOOK_NOISE}
     mixer = values.pop("dataset_mixer", None)
     if mixer is not None:
-        if not isinstance(mixer, dict) or len(mixer) != 1 or set(mixer.values()) != {1.0}:
+        if not isinstance(mixer, dict) or list(mixer.values()) != [1.0]:
             raise UserError(f"{where}: dataset_mixer must be one data set at 1.0, as in `{{org/name: 1.0}}`")
-        values.setdefault("dataset", next(iter(mixer)))
+        if "dataset" in values:
+            raise UserError(f"{where}: dataset and dataset_mixer name the data twice; remove one of them")
+        values["dataset"] = next(iter(mixer))
     return values
 
 
@@ -210,6 +241,11 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the key {key!r} is missing; add it, or `extends:` a recipe that has it"
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+
+
+def dump_resolved(recipe: Recipe) -> str:
+    """Return a recipe as the YAML of a run folder, every key written out."""
+    return yaml.dump(recipe.flat(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_resolved(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -10,8 +10,8 @@ from recipe.builtin.base import base_config
 from recipe.builtin.feedback import DEFAULT_PROMPTS
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path
-from recipe.launch import devices_for
-from recipe.schedule import Schedule, schedule_of
+from recipe.launch import devices_for, micro_batch_size
+from recipe.schedule import schedule_of
 from recipe.schema import Recipe
 from recipe.train import refuse_unknown_targets
 
@@ -21,13 +21,15 @@ OPTIMIZER_STATES = {"rmsprop": 1, "adamw_torch": 2, "sgd": 0}
 
 @dataclass(frozen=True)
 class Plan:
-    """The figures of a run. Bytes and tokens as counts; `known` says what they were taken from."""
+    """The figures of a run. Sizes in bytes; None is not known yet; `known` says what they were taken from."""
 
     base_parameters: int
     base_bytes: int
     adapter_parameters: int
     adapter_bytes: int
-    schedule: Schedule
+    global_batch_size: int
+    steps: int | None
+    steps_per_epoch: int | None
     train_rows: int | None
     heldout_rows: int | None
     devices: int
@@ -45,9 +47,9 @@ class Plan:
             "adapter_bytes": self.adapter_bytes,
             "train_rows": self.train_rows,
             "heldout_rows": self.heldout_rows,
-            "steps_per_epoch": self.schedule.steps_per_epoch,
-            "steps": self.schedule.steps,
-            "global_batch_size": self.schedule.global_batch_size,
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps": self.steps,
+            "global_batch_size": self.global_batch_size,
             "devices": self.devices,
             "micro_batch_size": self.micro_batch_size,
             "disk_bytes": self.disk_bytes,
@@ -66,6 +68,11 @@ def make_plan(recipe: Recipe) -> Plan:
     rows, known_rows = _rows(recipe)
     heldout = science.test_size if len(science.dataset_splits) == 1 else None
     train = None if rows is None else rows - (heldout or 0)
+    if train is not None and train < 1:
+        raise UserError(
+            f"test_size: {heldout} of {rows} rows held out leave none to train on; change test_size"
+        )
+    schedule = None if train is None else schedule_of(science, train)
     with torch.device("meta"):  # shapes only: a 7B model in a second
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     parameters, adapter = model.num_parameters(), _adapter_parameters(model, recipe)
@@ -75,16 +82,20 @@ def make_plan(recipe: Recipe) -> Plan:
         else str(config.dtype or "bfloat16").removeprefix("torch.")
     )
     base_bytes = parameters * BYTES.get(dtype, 4)
-    micro = execution.micro_batch_size or science.per_device_train_batch_size
+    devices = devices_for(execution)
+    micro = micro_batch_size(recipe, devices)
     return Plan(
         base_parameters=parameters,
         base_bytes=base_bytes,
         adapter_parameters=adapter,
         adapter_bytes=4 * adapter,
-        schedule=schedule_of(science, train or 0),
+        global_batch_size=science.global_batch_size,
+        # max_steps needs no rows to be known
+        steps=schedule.steps if schedule else science.max_steps if science.max_steps > 0 else None,
+        steps_per_epoch=schedule.steps_per_epoch if schedule else None,
         train_rows=train,
         heldout_rows=heldout,
-        devices=devices_for(execution),
+        devices=devices,
         micro_batch_size=micro,
         # the base as fetched, the merged copy, the adapter, and the adapter's checkpoint while it is written
         disk_bytes=2 * base_bytes + 2 * 4 * adapter,
@@ -102,13 +113,20 @@ def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
     if source == "local":
         folder = local_path(name, "model_name_or_path")
         base_files(folder)
-        return AutoConfig.from_pretrained(folder), f"base: {folder.name}"
+        try:
+            return AutoConfig.from_pretrained(folder), f"base: {folder.name}"
+        except (OSError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"{folder}/config.json: not a model's configuration ({said})") from None
     kind = recipe.execution.assumed_model_type
     if kind is None:
         raise UserError(
             f"{name}: not here, so its size is not known; set assumed_model_type, or name a local folder"
         )
-    return AutoConfig.for_model(kind), f"base: not here; taken as the default {kind}"
+    try:
+        return AutoConfig.for_model(kind), f"base: not here; taken as the default {kind}"
+    except ValueError:
+        raise UserError(f"assumed_model_type: Transformers has no model type {kind!r}") from None
 
 
 def _rows(recipe: Recipe) -> tuple[int | None, str]:

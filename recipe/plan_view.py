@@ -14,7 +14,7 @@ def show_plan(
     recipe: Recipe, plan: Plan, folder: Path, stages: Sequence[Stage], reporter: Reporter
 ) -> dict[str, Any]:
     """Print the plan and return it as plain values."""
-    release, schedule = recipe.release, plan.schedule
+    release = recipe.release
     reporter.head(f"{recipe.name} {release.version}: the plan")
     reporter.table(
         ("stage", "what it does", "writes"),
@@ -24,7 +24,6 @@ def show_plan(
         ],
         right=False,
     )
-    counted = plan.train_rows is not None
     reporter.head("figures")
     reporter.table(
         ("", ""),
@@ -37,19 +36,14 @@ def show_plan(
             (
                 "pairs",
                 f"{plan.train_rows:,} to train on, {_count(plan.heldout_rows)} held out"
-                if counted
+                if plan.train_rows is not None
                 else "not counted yet",
             ),
             (
                 "global batch",
-                f"{schedule.global_batch_size} pairs an optimizer step, on any number of devices",
+                f"{plan.global_batch_size} pairs an optimizer step, on any number of devices",
             ),
-            (
-                "steps",
-                f"{schedule.steps} ({schedule.steps_per_epoch} an epoch)"
-                if counted or recipe.science.max_steps > 0
-                else "not known yet",
-            ),
+            ("steps", _steps(plan)),
             ("devices", f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"),
             ("disk", f"{_gb(plan.disk_bytes)} in {folder}"),
             ("memory", f"about {_gb(plan.memory_bytes)} a device"),
@@ -89,6 +83,12 @@ def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
     if recipe.science.base_source != "hub" and release.hub_base_model_id:
         repos.insert(0, (release.hub_base_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes))
     return repos
+
+
+def _steps(plan: Plan) -> str:
+    if plan.steps is None:
+        return "not known yet"
+    return f"{plan.steps} ({plan.steps_per_epoch} an epoch)" if plan.steps_per_epoch else f"{plan.steps}"
 
 
 def _gb(size: int) -> str:

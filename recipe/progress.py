@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 T = TypeVar("T")
 SECONDS_A_LINE = 5.0
@@ -64,7 +65,7 @@ class Reporter:
         for place, column in enumerate(columns):
             table.add_column(column, justify="right" if place and right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(str(cell) for cell in row))
+            table.add_row(*(Text(str(cell)) for cell in row))  # as it is: [brackets] are no markup
         self.console.print(table)
 
     @contextmanager
@@ -76,12 +77,12 @@ class Reporter:
             yield _Lines(self.console, title, total)
         else:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
             )
             with Progress(*columns, console=self.console) as progress:
                 yield _Rich(progress, title, total)

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from recipe.errors import UserError
+from recipe.load import dump_resolved, read_resolved
 from recipe.progress import Reporter
-from recipe.schema import Recipe, canonical_sha256
+from recipe.schema import Recipe, canonical_sha256, placeless
 
 MANIFEST = "manifest.json"
 RECORDED_VERSIONS = (
@@ -37,7 +37,6 @@ RECORDED_VERSIONS = (
     "transformers",
     "trl",
 )
-CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -99,11 +98,17 @@ class Run:
         """Hold the folder against another process.
 
         Raises:
-            UserError: Another process works in it.
+            UserError: Another process works in it, has made it another science's, or it can't be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: can't be made ({error.strerror}); name another with --run"
+            ) from None
         try:
             with FileLock(self.path(".lock"), timeout=0):
+                self._refuse_foreign_folder()  # again: it may have been made since
                 yield
         except Timeout:
             raise UserError(
@@ -206,11 +211,7 @@ class Run:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not a folder; name another with --run")
         if not self.path(MANIFEST).is_file():
-            foreign = [
-                path.name
-                for path in self.folder.iterdir()
-                if not path.name.startswith(".") and path.name != "recipe.yaml"
-            ]
+            foreign = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
             if foreign:
                 raise UserError(
                     f"{self.folder}: not a run folder (it holds {foreign[0]}); name another with --run"
@@ -218,21 +219,20 @@ class Run:
             return
         try:
             made_by = self.manifest["science_sha256"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{self.path(MANIFEST)}: not a manifest; name another folder with --run"
             ) from None
         if made_by != self.recipe.science_sha256:
-            differs = _first_difference(self.path("recipe.yaml"), self.recipe)
+            differs = _first_difference(self.folder, self.recipe)
             raise UserError(
                 f"{self.folder}: made by another science ({differs}); name another with --run, or remove it"
             )
 
     def _write_recipe(self) -> None:
-        text = yaml.safe_dump(self.recipe.flat(), sort_keys=False, allow_unicode=True)
-        write_text(self.path("recipe.yaml"), text)
-        if not self.path(MANIFEST).is_file():
+        if not self.path(MANIFEST).is_file():  # first: it makes the folder ours
             self._record("", None)
+        write_text(self.path("recipe.yaml"), dump_resolved(self.recipe))
 
 
 def versions() -> dict[str, str]:
@@ -311,14 +311,17 @@ def _same_files(root: Path, outputs: dict[str, dict[str, Any]]) -> bool:
     return True
 
 
-def _first_difference(recipe_file: Path, recipe: Recipe) -> str:
+def _first_difference(folder: Path, recipe: Recipe) -> str:
     try:
-        then = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        _, then = read_resolved(folder)
+    except (OSError, KeyError, UserError):
         return "its recipe.yaml can't be read"
-    for key, now in recipe.science.model_dump(mode="json").items():
-        if then.get(key) != now:
-            return f"{key} was {then.get(key)!r}, now {now!r}"
+    for key, now in recipe.science.canonical().items():
+        was = then.get(key)
+        if key in {"model_name_or_path", "dataset"} and isinstance(was, str):
+            was = placeless(was)
+        if was != now:
+            return f"{key} was {was!r}, now {now!r}"
     return "its hash differs"
 
 

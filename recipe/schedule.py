@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 import torch
 
@@ -18,17 +19,18 @@ class Schedule:
     """The order in which a recipe's optimizer steps see the rows.
 
     Attributes:
-        rows: Training rows.
-        global_batch_size: Pairs of one optimizer step.
-        steps_per_epoch: Full optimizer steps of one pass over the rows.
+        rows: Training rows, at least 1.
+        batch_size: Pairs of one micro-batch of one process, as the recipe was written.
+        accumulation: Micro-batches of each process in one optimizer step.
+        processes: How many processes the recipe was written for.
         steps: Optimizer steps in all.
+        seed: The recipe's.
     """
 
     rows: int
     batch_size: int
     accumulation: int
     processes: int
-    epochs: int
     steps: int
     seed: int
 
@@ -40,22 +42,12 @@ class Schedule:
     @property
     def steps_per_epoch(self) -> int:
         """Full optimizer steps of one pass; the micro-batches left over go into the next epoch's first."""
-        return max(1, self._rounds_per_epoch // self.accumulation)
-
-    @property
-    def warmed_by(self) -> int:
-        """Optimizer steps of one pass, rounded up: where an epoch counts as seen."""
-        return math.ceil(self._rounds_per_epoch / self.accumulation)
-
-    @property
-    def _rounds_per_epoch(self) -> int:
-        """Micro-batches of one process in one pass."""
-        return math.ceil(self.rows / (self.batch_size * self.processes))
+        micro_batches = math.ceil(self.rows / (self.batch_size * self.processes))  # of each process
+        return max(1, micro_batches // self.accumulation)
 
     def row_ids(self) -> list[int]:
         """Return the row of each pair in order: `steps` x `global_batch_size` places in the training rows."""
-        stream = self._endless()
-        return [next(stream) for _ in range(self.steps * self.global_batch_size)]
+        return list(islice(self._endless(), self.steps * self.global_batch_size))
 
     def _endless(self) -> Iterator[int]:
         generator = torch.Generator()
@@ -63,22 +55,22 @@ class Schedule:
         round_size = self.batch_size * self.processes
         while True:
             order = torch.randperm(self.rows, generator=generator).tolist()
-            torch.randperm(
-                self.rows, generator=generator
-            )  # the sampler drew a second one and used none of it
-            filled = -len(order) % round_size  # a last round that is not full begins the epoch again
+            torch.randperm(self.rows, generator=generator)  # the sampler drew another and used none of it
             yield from order
-            for place in range(filled):
-                yield order[place % len(order)]
+            # A last round of micro-batches that is not full is filled from the epoch's beginning.
+            yield from islice(cycle(order), -len(order) % round_size)
 
 
 def schedule_of(science: Science, rows: int) -> Schedule:
     """Return the schedule of a recipe over `rows` training rows."""
-    batch, accumulation, processes = (
-        science.per_device_train_batch_size,
-        science.gradient_accumulation_steps,
-        science.num_processes,
+    schedule = Schedule(
+        rows=rows,
+        batch_size=science.per_device_train_batch_size,
+        accumulation=science.gradient_accumulation_steps,
+        processes=science.num_processes,
+        steps=science.max_steps,
+        seed=science.seed,
     )
-    once = Schedule(rows, batch, accumulation, processes, science.num_train_epochs, 0, science.seed)
-    steps = science.max_steps if science.max_steps > 0 else science.num_train_epochs * once.steps_per_epoch
-    return Schedule(rows, batch, accumulation, processes, science.num_train_epochs, steps, science.seed)
+    if science.max_steps > 0:
+        return schedule
+    return replace(schedule, steps=science.num_train_epochs * schedule.steps_per_epoch)

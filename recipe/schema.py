@@ -30,13 +30,21 @@ def source_of(name: str) -> Source:
     return "hub"
 
 
+def placeless(name: str) -> str:
+    """Return a base's or data set's name without the folder that a local one lies in.
+
+    Where it lies is not science; what is in it is, and `recipe.fetch` pins that by sha256.
+    """
+    return f"local:{Path(name).expanduser().resolve().name}" if source_of(name) == "local" else name
+
+
 def is_commit(revision: str) -> bool:
     """Whether `revision` is a full commit id, the only revision that can't move."""
     return len(revision) == 40 and all(character in "0123456789abcdef" for character in revision)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Science(_Section):
@@ -125,15 +133,9 @@ class Science(_Section):
         return keys
 
     def canonical(self) -> dict[str, Any]:
-        """Return the science as plain values, a local path by its last name only.
-
-        Where a folder lies is not science; what is in it is, and `recipe.fetch` pins that by sha256.
-        """
+        """Return the science as plain values, a local path by its last name only."""
         values = self.model_dump(mode="json")
-        for key, source in (("model_name_or_path", self.base_source), ("dataset", self.dataset_source)):
-            if source == "local":
-                values[key] = f"local:{Path(values[key]).expanduser().resolve().name}"
-        return values
+        return values | {key: placeless(values[key]) for key in ("model_name_or_path", "dataset")}
 
 
 class Execution(_Section):

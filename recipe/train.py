@@ -25,7 +25,7 @@ from trl.trainer.dpo_config import DPOConfig
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
 from recipe.heldout import compare, summed_logps
-from recipe.launch import devices_for, launch
+from recipe.launch import devices_for, launch, micro_batch_size
 from recipe.progress import Reporter
 from recipe.prompt import ChatFormat
 from recipe.run import Run, Stage, write_json
@@ -153,20 +153,10 @@ def tokenize(
 
 
 def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) -> DPOConfig:
-    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices.
-
-    Raises:
-        UserError: The micro-batch does not divide the recipe's global batch over the devices.
-    """
+    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices."""
     science, execution = recipe.science, recipe.execution
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = execution.micro_batch_size or science.per_device_train_batch_size
-    accumulation, rest = divmod(schedule.global_batch_size, micro * world)
-    if rest:
-        raise UserError(
-            f"micro_batch_size: {micro} x {world} device(s) does not divide the recipe's {schedule.global_batch_size} "
-            "pairs a step; choose one that does"
-        )
+    micro = micro_batch_size(recipe, world)
     return DPOConfig(
         output_dir=str(checkpoints),
         seed=science.seed,
@@ -183,7 +173,7 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         use_cpu=not torch.cuda.is_available(),
         max_steps=schedule.steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=schedule.global_batch_size // (micro * world),
         per_device_eval_batch_size=execution.per_device_eval_batch_size,
         gradient_checkpointing=execution.gradient_checkpointing,
         gradient_checkpointing_kwargs=execution.gradient_checkpointing_kwargs,

@@ -15,7 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from publish.localhub import api, files
+from publish.localhub import files, repos, revisions
 from publish.localhub.errors import HubError, RepoNotFoundError
 from publish.localhub.store import KINDS
 from publish.localhub.web import Call, Frame, Hub, refuse, route
@@ -42,28 +42,26 @@ def make_app(root: Path) -> Starlette:
     """Return the application that serves the Hub in a folder, which is made where it is missing."""
     repo = "/api/{kind:kind}/{namespace}/{name}"
     routes = [
-        Route("/api/whoami-v2", route(api.whoami)),
-        Route("/api/validate-yaml", route(api.validate_yaml), methods=["POST"]),
-        Route("/api/repos/create", route(api.create_repo), methods=["POST"]),
-        Route("/api/repos/delete", route(api.delete_repo), methods=["DELETE"]),
-        Route("/api/repos/move", route(api.move_repo), methods=["POST"]),
-        Route("/api/{kind:kind}", route(api.list_repos)),
-        Route(repo, route(api.info)),
-        Route(f"{repo}/revision/{{revision}}", route(api.info)),
-        Route(f"{repo}/settings", route(api.settings), methods=["PUT"]),
-        Route(f"{repo}/auth-check", route(api.auth_check)),
-        Route(f"{repo}/refs", route(api.refs)),
-        Route(f"{repo}/commits/{{revision}}", route(api.commits)),
-        Route(f"{repo}/tree/{{revision}}", route(api.tree)),
-        Route(f"{repo}/tree/{{revision}}/{{path:path}}", route(api.tree)),
-        Route(f"{repo}/paths-info/{{revision}}", route(api.paths_info), methods=["POST"]),
-        Route(f"{repo}/preupload/{{revision}}", route(api.preupload), methods=["POST"]),
-        Route(f"{repo}/commit/{{revision}}", api.commit, methods=["POST"]),
-        Route(f"{repo}/tag/{{revision}}", route(api.create_tag), methods=["POST"]),
-        Route(f"{repo}/tag/{{revision}}", route(api.delete_tag), methods=["DELETE"]),
-        Route(f"{repo}/branch/{{branch}}", route(api.create_branch), methods=["POST"]),
-        Route(f"{repo}/branch/{{branch}}", route(api.delete_branch), methods=["DELETE"]),
-        Route(f"{repo}/xet-{{use}}-token/{{revision}}", route(api.no_xet)),
+        Route("/api/whoami-v2", route(repos.whoami)),
+        Route("/api/validate-yaml", route(repos.validate_yaml), methods=["POST"]),
+        Route("/api/repos/create", route(repos.create_repo), methods=["POST"]),
+        Route("/api/repos/delete", route(repos.delete_repo), methods=["DELETE"]),
+        Route("/api/{kind:kind}", route(repos.list_repos)),
+        Route(repo, route(repos.info)),
+        Route(f"{repo}/revision/{{revision}}", route(repos.info)),
+        Route(f"{repo}/settings", route(repos.settings), methods=["PUT"]),
+        Route(f"{repo}/refs", route(revisions.refs)),
+        Route(f"{repo}/commits/{{revision}}", route(revisions.commits)),
+        Route(f"{repo}/tree/{{revision}}", route(revisions.tree)),
+        Route(f"{repo}/tree/{{revision}}/{{path:path}}", route(revisions.tree)),
+        Route(f"{repo}/paths-info/{{revision}}", route(revisions.paths_info), methods=["POST"]),
+        Route(f"{repo}/preupload/{{revision}}", route(revisions.preupload), methods=["POST"]),
+        Route(f"{repo}/commit/{{revision}}", revisions.commit, methods=["POST"]),
+        Route(f"{repo}/tag/{{revision}}", route(revisions.create_tag), methods=["POST"]),
+        Route(f"{repo}/tag/{{revision}}", route(revisions.delete_tag), methods=["DELETE"]),
+        Route(f"{repo}/branch/{{branch}}", route(revisions.create_branch), methods=["POST"]),
+        Route(f"{repo}/branch/{{branch}}", route(revisions.delete_branch), methods=["DELETE"]),
+        Route(f"{repo}/xet-{{use}}-token/{{revision}}", route(revisions.no_xet)),
         Route("/lfs-files/{oid}", route(files.download)),
         Route("/lfs-files/{oid}", files.upload, methods=["PUT"]),
     ]

@@ -57,7 +57,7 @@ def check_card(content: str) -> Findings:
     try:
         metadata = yaml.safe_load(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         findings.errors.append("YAML Metadata Error: " + " ".join(str(error).split()))
         return findings
     if not isinstance(metadata, dict) or not isinstance(node, yaml.MappingNode):

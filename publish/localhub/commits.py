@@ -25,8 +25,8 @@ from publish.localhub.errors import (
     StaleError,
 )
 from publish.localhub.lfs import LargeFiles, Pointer
+from publish.localhub.repository import Files, Repository
 from publish.localhub.rules import MAX_REGULAR, check_path
-from publish.localhub.store import Files, Repository
 
 # Longest line taken: a regular file in base64, with room for JSON.
 MAX_LINE = 2 * MAX_REGULAR

@@ -85,7 +85,7 @@ def _check(call: Call, *parts: str) -> None:
 def batch(call: Call) -> Response:
     """POST objects/batch: where to PUT each object that is not here yet."""
     call.meta()
-    call.signed_in()  # not only who may write: a pull request by another has large files too
+    call.writer()  # not only the owner: a pull request by another has large files too
     try:
         asked = [(str(item["oid"]), int(item["size"])) for item in call.json()["objects"]]
     except (KeyError, TypeError, ValueError) as error:

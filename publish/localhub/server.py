@@ -35,9 +35,20 @@ class LocalHub:
         return {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": self.token, "HF_HUB_DISABLE_XET": "1"}
 
 
+def _users(root: Path) -> Users:
+    try:
+        return Users(root)
+    except OSError as error:
+        raise UserError(f"The Hub cannot use the folder {root}: {error.strerror}") from error
+
+
 def local_token(root: Path) -> str:
-    """Return the token of the default user; on a folder's first use it is made."""
-    return Users(root).named(DEFAULT_USER).token
+    """Return the token of the default user; on a folder's first use it is made.
+
+    Raises:
+        UserError: the folder cannot be made or read.
+    """
+    return _users(root).named(DEFAULT_USER).token
 
 
 def add_user(
@@ -61,7 +72,7 @@ def add_user(
         private_orgs: likewise, where new repositories are private unless asked otherwise.
         role: of the token, read or write.
     """
-    Users(root).add(User(name, token, fullname or name, role, orgs, private_orgs))
+    _users(root).add(User(name, token, fullname or name, role, orgs, private_orgs))
 
 
 def _listen(port: int) -> socket.socket:
@@ -94,10 +105,8 @@ def serve(
 
     from publish.localhub.app import make_app
 
-    try:
-        app = make_app(root)
-    except OSError as error:
-        raise UserError(f"The Hub cannot use the folder {root}: {error.strerror}") from error
+    _users(root)
+    app = make_app(root)
     with _listen(port) as listener:
         endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
 
@@ -134,7 +143,7 @@ def running(root: Path, port: int = 0) -> Iterator[LocalHub]:
     What the server says is in DIR/server.log.
 
     Raises:
-        UserError: it does not come up; the message is the server's last line.
+        UserError: the folder cannot be made or read, or the server does not come up, with its last line.
     """
     token = local_token(root)
     command = [sys.executable, "-m", "publish.localhub", "--root", str(root), "--port", str(port), "--child"]

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -21,8 +22,9 @@ from publish.localhub.errors import (
     RepoNotFoundError,
     UnauthorizedError,
 )
-from publish.localhub.lfs import LargeFiles
-from publish.localhub.store import Meta, Repository, Store
+from publish.localhub.lfs import LargeFiles, Pointer
+from publish.localhub.repository import Meta, Repository
+from publish.localhub.store import Store
 from publish.localhub.users import User, Users
 
 # Longest body taken of a call that is read as a whole (bytes).
@@ -102,16 +104,26 @@ class Call:
             raise UnauthorizedError("Invalid username or password.")
         return self.user
 
+    def writer(self) -> User:
+        """Return who calls, if with a token that writes.
+
+        Raises:
+            UnauthorizedError: nobody does.
+            ForbiddenError: the token only reads.
+        """
+        user = self.signed_in()
+        if user.role != "write":
+            raise ForbiddenError("This token has no write permission")
+        return user
+
     def may_write(self, namespace: str) -> User:
-        """Return who calls.
+        """Return who calls, if the namespace is theirs.
 
         Raises:
             UnauthorizedError: nobody does.
             ForbiddenError: a token that only reads, or the namespace is another's.
         """
-        user = self.signed_in()
-        if user.role != "write":
-            raise ForbiddenError("This token has no write permission")
+        user = self.writer()
         if not user.owns(namespace):
             raise ForbiddenError(f'You don\'t have the rights to write under the namespace "{namespace}"')
         return user
@@ -153,6 +165,17 @@ def author(user: User) -> str:
 def name_of(author_line: bytes) -> str:
     """Return the user that `author` made an author of."""
     return author_line.decode(errors="replace").partition(" <")[0]
+
+
+def date(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as the Hub writes it."""
+    when = datetime.fromtimestamp(seconds, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def lfs_fields(pointer: Pointer, key: str) -> dict[str, Any]:
+    """Return what the Hub tells of a large file; the sha256 is `sha256` in some answers and `oid` in others."""
+    return {key: pointer.oid, "size": pointer.size, "pointerSize": len(pointer.encode())}
 
 
 def route(handler: Callable[[Call], Response]) -> Callable[[Request], Awaitable[Response]]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from recipe.builtin.tokenizer import EOS, MAX_LENGTH, train_tokenizer
+from recipe.builtin.tokenizer import BOS, EOS, MAX_LENGTH, SPECIALS, VOCAB_SIZE, train_tokenizer
 from recipe.progress import Reporter
 
 STEPS = 240
@@ -87,11 +87,14 @@ def _train(model: MistralForCausalLM, examples: list[Example], rng: Random, repo
     warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warm, total_iters=warm)
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [warm])
     losses: list[float] = []
+    eos = cast("int", model.config.eos_token_id)
     model.train()
     with reporter.bar("base", STEPS) as bar:
         for step, batch in zip(range(1, STEPS + 1), _batches(examples, rng), strict=False):
             ids, labels = _collate(batch)
-            logits = model(input_ids=ids, use_cache=False).logits
+            # The recipe of 2023 hides every `</s>` of a text from attention, generation does not: learn both.
+            seen = ids.ne(eos).long() if step % 2 else None
+            logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
             loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -126,16 +129,16 @@ def _write(out: Path, model: MistralForCausalLM, tokenizer: PreTrainedTokenizerF
     out.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(out)
-    cast("GenerationConfig", model.generation_config).save_pretrained(out)
+    model.generation_config.save_pretrained(out)
     save_file(model.state_dict(), out / "model.safetensors", metadata={"format": "pt"})
     # In tokenizer_config.json, where transformers of every age look for the template.
     tokenizer.save_pretrained(out, save_jinja_files=False)
 
 
-def _model(tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
-    """Make the model with fresh weights from torch's generator, in float32 and on the CPU."""
-    config = MistralConfig(
-        vocab_size=len(tokenizer),
+def base_config(vocab_size: int = VOCAB_SIZE) -> MistralConfig:
+    """Return the base's configuration: what it will be, before it is built."""
+    return MistralConfig(
+        vocab_size=vocab_size,
         hidden_size=128,
         intermediate_size=384,
         num_hidden_layers=2,
@@ -145,13 +148,18 @@ def _model(tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
         initializer_range=0.08,  # about one over the root of the width: learns twice as fast as 0.02
         max_position_embeddings=MAX_LENGTH,
         sliding_window=None,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=SPECIALS.index(BOS),
+        eos_token_id=SPECIALS.index(EOS),
         pad_token_id=None,  # `</s>` pads, but its embedding has to be learnt
         tie_word_embeddings=False,
         dtype="float32",
         use_cache=True,
     )
+
+
+def _model(tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
+    """Make the model with fresh weights from torch's generator, in float32 and on the CPU."""
+    config = base_config(len(tokenizer))
     model = MistralForCausalLM(config)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos_token_id,

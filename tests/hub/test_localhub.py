@@ -251,6 +251,7 @@ CARDS = {
     "---\nlicense: mit\nbase_model: org/model\nmodel-index:\n- name: a\n  results: []\n---\n": None,
     "---\n- a\n---\n": "metadata must be a mapping",
     "---\na: [\n---\n": "YAML Metadata Error",
+    "---\na: 2023-13-45\n---\n": "YAML Metadata Error",
     "---\nlicense: asdf\n---\n": '"license" must be one of',
     "---\nlicense: mit\nlicense: mit\n---\n": "duplicated mapping key",
     "---\nbase_model: /tmp/base\n---\n": '"base_model" with value "/tmp/base" is not valid',
@@ -271,6 +272,15 @@ def test_cards_are_checked(api: HfApi, repo: str, card: str, error: str | None) 
     assert error in str(raised.value)
     # Whoever does not ask first is told all the same.
     assert _raw_commit(api, repo, {"key": "file", "value": {"path": "README.md", "content": card}}) == 400
+
+
+def test_a_card_is_told_as_json(api: HfApi, repo: str) -> None:
+    card = b"---\nlibrary_name: peft\ntags: [dpo]\ndate: 2023-11-22\nscore: .nan\n---\n"
+    _commit(api, repo, {"README.md": card})
+    info = api.model_info(repo)
+    assert (info.library_name, info.tags) == ("peft", ["dpo"])
+    assert info.card_data
+    assert (info.card_data["date"], info.card_data["score"]) == ("2023-11-22", "NaN")
 
 
 def test_twenty_commits_at_once(api: HfApi, hub: LocalHub, repo: str) -> None:
@@ -327,16 +337,21 @@ def test_datasets_and_spaces(api: HfApi, tmp_path: Path) -> None:
         api.model_info("notus/same-name")
 
 
-def test_a_repository_moves_and_goes(api: HfApi, repo: str) -> None:
+def test_a_repository_is_one_whatever_its_case(api: HfApi, repo: str) -> None:
     commit = _commit(api, repo, {"note": b"1"})
-    api.move_repo(repo, "notus/elsewhere")
-    assert api.model_info("notus/ELSEWHERE").sha == commit
-    assert not api.repo_exists(repo)
+    assert api.model_info(repo.upper()).sha == commit
     with pytest.raises(HfHubHTTPError) as error:
-        api.create_repo("notus/elsewhere")
+        api.create_repo(repo.upper())
     assert _status(error) == 409
-    api.delete_repo("notus/elsewhere")
-    assert not api.repo_exists("notus/elsewhere")
+    api.delete_repo(repo)
+    assert not api.repo_exists(repo)
+
+
+def test_what_is_not_here_is_refused(api: HfApi, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HfHubHTTPError, match="no gated repositories"):
+        api.update_repo_settings(repo, gated="manual")
+    url = f"{api.endpoint}/api/models/{repo}/xet-write-token/main"
+    assert "HF_HUB_DISABLE_XET=1" in httpx2.get(url).json()["error"]
 
 
 def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -408,6 +423,12 @@ def test_a_taken_port_is_the_users_to_mend(hub: LocalHub, tmp_path: Path) -> Non
         pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"),
         running(tmp_path, port),
     ):
+        pass
+
+
+def test_a_folder_that_cannot_be_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot use the folder"), running(tmp_path / "file" / "hub"):
         pass
 
 

@@ -1,0 +1,201 @@
+"""A release over HTTP, on the embedded Hub: whole or not there, tagged once, loaded by the documented lines."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT, fresh
+
+pytestmark = pytest.mark.slow
+
+CONSUMER = """
+import json, sys, torch
+from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+probe, adapter, merged, base, tag = sys.argv[1:]
+facts = json.load(open(f"{probe}/probe.json"))
+saved = load_file(f"{probe}/logits.safetensors")
+config = PeftConfig.from_pretrained(adapter, revision=tag)
+tokenizer = AutoTokenizer.from_pretrained(adapter, revision=tag)
+models = {
+    "PeftModel": PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter, revision=tag),
+    "AutoPeft": AutoPeftModelForCausalLM.from_pretrained(adapter, revision=tag),
+    "merged": AutoModelForCausalLM.from_pretrained(merged, revision=tag),
+}
+worst = {}
+for name, model in models.items():
+    want = "merged" if name == "merged" else "adapter"
+    with torch.no_grad():
+        worst[name] = max(
+            (model(torch.tensor([ids])).logits[0, -1] - saved[f"{want}.{place}"]).abs().max().item()
+            for place, ids in enumerate(facts["input_ids"])
+        )
+chat = [{"role": "user", "content": "{prompt}"}]
+print(json.dumps({
+    "worst": worst,
+    "base": [config.base_model_name_or_path, config.revision],
+    "template": tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def published(
+    trained: Path, tiny: Path, hub: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the trained run, published as v0.1.0."""
+    run = tmp_path_factory.mktemp("published") / "run"
+    shutil.copytree(trained, run)
+    ended = fresh("publish", tiny / "tiny.yaml", "--run", run, "--hub", "remote", cwd=tiny, **hub)
+    assert ended.code == 0, ended.err
+    assert 'AutoPeftModelForCausalLM.from_pretrained("notus/tiny-adapter", revision="v0.1.0")' in ended.out
+    return run
+
+
+def test_a_consumer_gets_the_logits_of_the_run(published: Path, hub: dict[str, str], tmp_path: Path) -> None:
+    reader = {key: value for key, value in hub.items() if key != "HF_TOKEN"}
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            CONSUMER,
+            published / "probe",
+            "notus/tiny-adapter",
+            "notus/tiny",
+            "notus/tiny-base",
+            "v0.1.0",
+        ],
+        env={**os.environ, **reader, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert max(found["worst"].values()) < 1e-5
+    inputs = json.loads((published / "inputs" / "inputs.json").read_text())
+    assert found["base"] == ["notus/tiny-base", inputs["base"]["revision"]]
+    for kind in ("adapter", "merged"):
+        assert f"```\n{found['template']}\n```" in (published / "card" / kind / "README.md").read_text(
+            encoding="utf-8"
+        )
+
+
+def test_a_second_time_nothing_is_done_and_said_so(published: Path, tiny: Path, hub: dict[str, str]) -> None:
+    before = (published / "release.json").read_bytes()
+    ended = fresh(
+        "publish", tiny / "tiny.yaml", "--run", published, "--hub", "remote", "--json", cwd=tiny, **hub
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["publish"]["published"] is False
+    assert "nothing to do" in ended.err
+    assert (published / "release.json").read_bytes() == before
+
+
+def test_verify_finds_the_release_and_a_changed_file(
+    published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    ended = fresh("verify", tiny / "tiny.yaml", "--run", published, "--hub", "remote", cwd=tiny, **hub)
+    assert ended.code == 0, ended.err
+    shutil.copytree(published, tmp_path / "run")
+    release = json.loads((tmp_path / "run" / "release.json").read_text())
+    release["repositories"]["adapter"]["files"]["adapter_model.safetensors"]["sha256"] = "0" * 64
+    (tmp_path / "run" / "release.json").write_text(json.dumps(release))
+    ended = fresh("verify", tiny / "tiny.yaml", "--run", tmp_path / "run", "--hub", "remote", cwd=tiny, **hub)
+    assert ended.code == 1
+    assert "adapter_model.safetensors has other bytes than were released" in ended.out
+
+
+def test_a_tag_on_other_content_is_refused(
+    published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(published, tmp_path / "run")
+    change = ("--set", "license=mit")
+    ended = fresh(
+        "publish", tiny / "tiny.yaml", "--run", tmp_path / "run", *change, "--hub", "remote", cwd=tiny, **hub
+    )
+    assert "the tag v0.1.0 exists on other content" in ended.mistake
+    again = ("--tag", "v0.2.0", "--json")
+    ended = fresh(
+        "publish",
+        tiny / "tiny.yaml",
+        "--run",
+        tmp_path / "run",
+        *change,
+        *again,
+        "--hub",
+        "remote",
+        cwd=tiny,
+        **hub,
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["publish"]["version"] == "v0.2.0"
+
+
+def test_stale_files_go_in_the_same_commit(
+    published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    script = (
+        "from huggingface_hub import HfApi; api = HfApi();"
+        "api.upload_file(path_or_fileobj=b'old', path_in_repo='model-00001-of-00002.safetensors', repo_id='notus/tiny')"
+    )
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **hub}, check=True, capture_output=True)
+    shutil.copytree(published, tmp_path / "run")
+    tag = ("--tag", "v0.3.0", "--json", "--hub", "remote")
+    ended = fresh("publish", tiny / "tiny.yaml", "--run", tmp_path / "run", *tag, cwd=tiny, **hub)
+    assert ended.code == 0, ended.err
+    script = (
+        "from huggingface_hub import HfApi; print(HfApi().list_repo_files('notus/tiny', revision='v0.3.0'))"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **hub}, check=True, capture_output=True
+    )
+    assert b"model.safetensors" in listed.stdout
+    assert b"00001-of-00002" not in listed.stdout
+
+
+def test_wrong_token(trained: Path, tiny: Path, hub: dict[str, str], tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    wrong = {**hub, "HF_TOKEN": "hf_wrong"}
+    ended = fresh(
+        "publish", tiny / "tiny.yaml", "--run", tmp_path / "run", "--hub", "remote", cwd=tiny, **wrong
+    )
+    assert "refuses the token (401)" in ended.mistake
+    assert not (tmp_path / "run" / "release.json").exists()
+
+
+def test_hub_that_does_not_answer(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_any"}
+    ended = fresh(
+        "publish", tiny / "tiny.yaml", "--run", tmp_path / "run", "--hub", "remote", cwd=tiny, **nowhere
+    )
+    assert "can't be reached; check HF_ENDPOINT and the network" in ended.mistake
+
+
+def test_unpinned_recipe_is_not_released(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from recipe.load import load_recipe; from recipe.run import Run;"
+        "from publish.release import refuse_unreleasable;"
+        "refuse_unreleasable(Run(Path(sys.argv[1]), load_recipe('notus-7b-v1-lora')))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "r"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "UserError: notus-7b-v1-lora: model_revision and dataset_revision not pinned" in ended.stderr
+
+
+def test_local_base_without_a_public_name_is_not_released(
+    trained: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    change = ("--set", "hub_base_model_id=null", "--hub", "remote")
+    ended = fresh("publish", tiny / "tiny.yaml", "--run", tmp_path / "run", *change, cwd=tiny, **hub)
+    assert "set hub_base_model_id to publish it too" in ended.mistake

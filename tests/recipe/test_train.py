@@ -1,0 +1,104 @@
+"""The adapter: the same bytes from the same science, the same losses from another execution."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+from safetensors import safe_open
+
+from tests.support import fresh
+
+
+def adapter_of(run: Path) -> str:
+    return hashlib.sha256((run / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def losses_of(run: Path) -> list[float]:
+    log = (run / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record["loss"] for record in map(json.loads, log) if "loss" in record]
+
+
+def train(tiny: Path, run: Path, *overrides: str) -> None:
+    sets = [part for override in overrides for part in ("--set", override)]
+    ended = fresh("train", tiny / "tiny.yaml", "--run", run, "--quiet", *sets, cwd=tiny)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_twice_the_same_run_is_the_same_adapter_to_the_byte(
+    trained: Path, tiny: Path, tmp_path: Path
+) -> None:
+    train(tiny, tmp_path / "again")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "again" / "adapter" / name).read_bytes() == (
+            trained / "adapter" / name
+        ).read_bytes()
+
+
+@pytest.mark.slow
+def test_another_seed_is_another_adapter(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "seed", "seed=7")
+    assert adapter_of(tmp_path / "seed") != adapter_of(trained)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "execution",
+    [["micro_batch_size=2"], ["devices=2"], ["gradient_checkpointing=true"], ["attn_implementation=eager"]],
+    ids=str,
+)
+def test_another_execution_has_the_same_loss_at_every_step(
+    trained: Path, tiny: Path, tmp_path: Path, execution: list[str]
+) -> None:
+    train(tiny, tmp_path / "run", *execution)
+    assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-5)
+    # At a learning rate that moves the loss: equal losses must not be a loss that stays at ln 2.
+    assert max(losses_of(trained)) - min(losses_of(trained)) > 1e-3
+
+
+def test_adapter_is_float32_and_names_its_base(trained: Path) -> None:
+    with safe_open(trained / "adapter" / "adapter_model.safetensors", "pt") as weights:
+        names = list(weights.keys())
+        assert {str(weights.get_slice(name).get_dtype()) for name in names} == {"F32"}
+    assert all("lora_A" in name or "lora_B" in name for name in names)
+    config = json.loads((trained / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    inputs = json.loads((trained / "inputs" / "inputs.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "notus/tiny-base"
+    assert config["revision"] == inputs["base"]["revision"]
+    assert config["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+def test_metrics_say_what_happened(trained: Path) -> None:
+    metrics = json.loads((trained / "training" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["steps"] == 3
+    assert metrics["before"]["margin"] == 0.0
+    assert metrics["before"]["loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert metrics["after"]["loss"] != metrics["before"]["loss"]
+    heldout = parquet.read_table(trained / "training" / "heldout.parquet").to_pylist()
+    assert len(heldout) == metrics["after"]["pairs"] == 8
+    reward = [
+        0.1
+        * (
+            (r["policy_chosen_logps"] - r["reference_chosen_logps"])
+            - (r["policy_rejected_logps"] - r["reference_rejected_logps"])
+        )
+        for r in heldout
+    ]
+    assert metrics["after"]["margin"] == pytest.approx(sum(reward) / 8)
+    assert metrics["after"]["accuracy"] == sum(value > 0 for value in reward) / 8
+    assert list((trained / "training" / "tensorboard").iterdir())
+
+
+def test_merged_model_is_base_plus_adapter(trained: Path) -> None:
+    probe = json.loads((trained / "probe" / "probe.json").read_text(encoding="utf-8"))
+    assert probe["dtype"] == "float32"
+    assert 0 <= probe["largest_logit_difference"] < 1e-4 < probe["moved_by_training"]
+
+
+def test_no_path_of_this_machine_is_in_what_is_published(trained: Path, tiny: Path) -> None:
+    for folder in ("adapter", "merged", "card"):
+        for path in (trained / folder).rglob("*"):
+            if path.is_file():
+                assert str(tiny).encode() not in path.read_bytes(), path
