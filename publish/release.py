@@ -83,7 +83,7 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
         pushed[repo.kind] = commits[repo.kind] or _push(api, repo, run, reporter)
         _compare(api, repo, pushed[repo.kind])
         if repo.kind == "base":
-            _tag(api, repo, base_revision, pushed["base"])  # the adapter's configuration names it
+            _tag_content(api, repo, base_revision, pushed["base"])
     difference = read_back(run, {repo.kind: (repo.repo_id, pushed[repo.kind]) for repo in repos})
     reporter.say(
         f"  read back: every file's hash, and through PEFT the logits (largest difference {difference:.2g})"
@@ -257,6 +257,22 @@ def _tag(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
         elif there[tag] != commit:
             raise UserError(
                 f"{repo.repo_id}: the tag {tag} is on {there[tag][:12]}, not on {commit[:12]}; use another --tag"
+            )
+
+
+def _tag_content(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
+    """Put the tag that is named after the base's content where it is not yet; the adapter's configuration names it.
+
+    Raises:
+        UserError: The tag is there, on other content.
+    """
+    with hub_errors(f"tagging {repo.repo_id}"):
+        tags = {ref.name for ref in api.list_repo_refs(repo.repo_id).tags}
+        if tag not in tags:
+            api.create_tag(repo.repo_id, tag=tag, revision=commit)
+        elif wrong := set(differing(repo, remote_hashes(api, repo.repo_id, tag))) - {"README.md"}:
+            raise UserError(
+                f"{repo.repo_id}: the tag {tag} has other content ({min(wrong)}); remove that tag"
             )
 
 

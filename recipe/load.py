@@ -215,8 +215,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
         parsed = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
         parsed = value
-    if isinstance(parsed, str) and not value.lstrip().startswith(("'", '"')):
-        parsed = value.strip()  # as it stands: YAML would end it at a " #"
+    if isinstance(parsed, str | list | dict) and not value.lstrip().startswith(("'", '"', "[", "{")):
+        parsed = value.strip()  # as it stands: YAML would end it at a " #", or make `a: b` a mapping
     return key.strip(), parsed
 
 

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, MistralConfig, MistralForCausalLM, Pr
 
 from recipe.builtin.tokenizer import BOS, EOS, MAX_LENGTH, SPECIALS, VOCAB_SIZE, train_tokenizer
 from recipe.progress import Reporter
+from recipe.prompt import ChatFormat
 
 STEPS = 240
 BATCH = 16  # answers a step
@@ -28,7 +29,7 @@ PROBES = 32  # prompts that are answered in the end, to see whether the format i
 PROBE_TOKENS = 96  # an answer that has not ended by then has not learnt to end
 
 Example = tuple[list[int], list[int]]
-"""A prompt's token ids and its answer's, `</s>` and the newline after it included."""
+"""A prompt's token ids and its answer's, `</s>` included."""
 
 
 def _completions(row: Mapping[str, object]) -> list[str]:
@@ -39,22 +40,16 @@ def _completions(row: Mapping[str, object]) -> list[str]:
 def _examples(
     rows: Sequence[Mapping[str, object]], tokenizer: PreTrainedTokenizerFast, rng: Random
 ) -> list[Example]:
-    """Tokenize a random completion of each row, prompt and answer apart, as the recipe does."""
+    """Tokenize a random completion of each row as the recipe tokenizes a pair's answer."""
+    chat = ChatFormat(tokenizer)
     examples = []
     for row in rows:
         answers = [text for text in _completions(row) if text]
         if answers:
-            prompt = _prompt(str(row["instruction"]), tokenizer)
-            answer = tokenizer(f"{rng.choice(answers)}{EOS}\n", add_special_tokens=False)["input_ids"]
-            examples.append((prompt, cast("list[int]", answer)))
+            asked, answer = [{"role": "user", "content": str(row["instruction"])}], rng.choice(answers)
+            pair = chat.pair(asked, answer, answer, max_length=MAX_LENGTH, max_prompt_length=MAX_LENGTH // 2)
+            examples.append((pair.prompt_ids, pair.chosen_ids))
     return examples
-
-
-def _prompt(instruction: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": instruction}], tokenize=False, add_generation_prompt=True
-    )
-    return cast("list[int]", tokenizer(cast("str", text), add_special_tokens=False)["input_ids"])
 
 
 def _batches(examples: list[Example], rng: Random) -> Iterator[list[Example]]:
@@ -87,14 +82,11 @@ def _train(model: MistralForCausalLM, examples: list[Example], rng: Random, repo
     warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warm, total_iters=warm)
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [warm])
     losses: list[float] = []
-    eos = cast("int", model.config.eos_token_id)
     model.train()
     with reporter.bar("base", STEPS) as bar:
         for step, batch in zip(range(1, STEPS + 1), _batches(examples, rng), strict=False):
             ids, labels = _collate(batch)
-            # The recipe of 2023 hides every `</s>` of a text from attention, generation does not: learn both.
-            seen = ids.ne(eos).long() if step % 2 else None
-            logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
+            logits = model(input_ids=ids, use_cache=False).logits
             loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
