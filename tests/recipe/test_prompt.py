@@ -26,7 +26,7 @@ CHATML = (
 LLAMA = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + ' ' + eos_token }}"
-    "{% else %}{{ '[INST] ' + message['content'] | trim + ' [/INST]' }}{% endif %}{% endfor %}"
+    "{% else %}{{ '<sep>\n[INST] ' + message['content'] | trim + ' [/INST]' }}{% endif %}{% endfor %}"
 )
 
 
@@ -100,7 +100,7 @@ ODD = [
     "▁",
     "\ufeff",
     "\x00",
-    "١",
+    "\u0661",
     "ﬁ",
 ]
 TEXT = st.lists(
@@ -199,10 +199,7 @@ def test_special_tokens_in_the_text_stay_text_and_no_character_of_it_changes(
     ids = chat.encode(turns)
     assert [one for one in ids if one in special] == [one for one in chat.encode(harmless) if one in special]
     rendered = chat.render(turns)
-    if kind == "metaspace":  # its first piece has a space put before it, when it is no special token
-        assert shown(kind, ids) == rendered
-    else:
-        assert shown(kind, ids) == rendered
+    assert shown(kind, ids) == rendered.replace("<sep>\n[INST]", "<sep>[INST]")  # it takes the space along
 
 
 @every_kind
@@ -301,8 +298,9 @@ def test_a_token_across_the_border_belongs_to_the_answers() -> None:
     asked = chat.encode(ASK, generate=True)
     pair = whole_pair(chat, ASK, "\nA", "B")
     assert pair.prompt_ids == asked[:-1]
-    assert chat.tokenizer.decode(pair.prompt_ids + pair.chosen_ids).endswith("assistant\n\nA<|im_end|>")
-    assert chat.tokenizer.decode(pair.prompt_ids + pair.rejected_ids).endswith("assistant\nB<|im_end|>")
+    ends = [str(chat.tokenizer.decode(pair.prompt_ids + ids)) for ids in (pair.chosen_ids, pair.rejected_ids)]
+    assert ends[0].endswith("assistant\n\nA<|im_end|>")
+    assert ends[1].endswith("assistant\nB<|im_end|>")
 
 
 def test_a_template_without_end_of_sequence_gets_one() -> None:
@@ -343,7 +341,7 @@ def test_truncation(
         answers_cut=(len(whole.chosen_ids) > room) + (len(whole.rejected_ids) > room),
     )
     for ids in (pair.chosen_ids, pair.rejected_ids):
-        assert 1 <= len(ids)
+        assert len(ids) >= 1
         assert len(pair.prompt_ids) + len(ids) <= max_length
 
 
@@ -392,7 +390,7 @@ def test_a_tokenizer_without_an_end_of_sequence_is_refused() -> None:
 def test_a_slow_tokenizer_is_refused() -> None:
     from transformers import ByT5Tokenizer
 
-    slow = cast("PreTrainedTokenizerBase", ByT5Tokenizer())  # type: ignore[no-untyped-call]
+    slow = cast("PreTrainedTokenizerBase", ByT5Tokenizer())
     assert "its tokenizer has no tokenizer.json" in refusal(lambda: ChatFormat(slow))
 
 
