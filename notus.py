@@ -129,6 +129,7 @@ def publish(
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
     with _hub(_which_hub(hub, loaded), hub_root) as where:
+        _preflight(loaded)
         result = _bring(loaded, run, reporter, upto="card")
         result["publish"] = _publish(loaded, run, reporter, where)
     _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
@@ -173,6 +174,7 @@ def run_all(
         _answer(_show_plan(loaded, _folder(loaded, run), reporter), as_json)
         return
     with _hub(_which_hub(hub, loaded), hub_root) as where:
+        _preflight(loaded)
         result = _bring(loaded, run, reporter, upto="card")
         result["publish"] = _publish(loaded, run, reporter, where)
         result["verify"] = _verify(loaded, run, reporter)
@@ -323,6 +325,12 @@ def _open(loaded: "Recipe", run: Path | None) -> "Run":
     from recipe.run import Run
 
     return Run(_folder(loaded, run), loaded)
+
+
+def _preflight(loaded: "Recipe") -> None:
+    from publish.release import preflight
+
+    preflight(loaded)
 
 
 def _publish(loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from recipe.fetch import base_files, load_inputs
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
 from recipe.run import Run, file_sha256, write_json
+from recipe.schema import Recipe
 
 KEPT = {".gitattributes"}  # the Hub's own file
 
@@ -66,9 +67,8 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
         UserError: An unpinned recipe, a base that nobody could load, a token that may not write, a tag that
             exists on other content, a Hub that can't be reached.
     """
-    refuse_unreleasable(run)
+    user = preflight(run.recipe)
     api, version = HfApi(), run.recipe.release.version
-    user = _whoami(api)
     repos = repositories(run)
     commits = {repo.kind: _tagged(api, repo, version) for repo in repos}
     if all(commits.values()):
@@ -99,13 +99,28 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
     return release | {"published": True}
 
 
-def refuse_unreleasable(run: Run) -> None:
+def preflight(recipe: Recipe) -> str:
+    """Check, before hours of training, what would stop the release after them; return who publishes.
+
+    Raises:
+        UserError: The recipe can't be released, the Hub does not answer, or it refuses the token.
+    """
+    refuse_unreleasable(recipe)
+    try:
+        with hub_errors("who publishes"):
+            return str(HfApi().whoami()["name"])
+    except LocalTokenNotFoundError:
+        raise UserError(
+            "who publishes: no token; set HF_TOKEN to one that may write, or use --hub local"
+        ) from None
+
+
+def refuse_unreleasable(recipe: Recipe) -> None:
     """Refuse what could not be rebuilt or loaded by anyone else.
 
     Raises:
         UserError: Names the key to set.
     """
-    recipe = run.recipe
     if recipe.science.unpinned:
         raise UserError(
             f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin` on it first"
@@ -176,16 +191,6 @@ def hash_file(path: Path) -> FileHash:
 def _repo(kind: str, repo_id: str, files: dict[str, Path], run: Run) -> Repo:
     files = files | {"README.md": run.path("card", kind, "README.md")}
     return Repo(kind, repo_id, files, {name: hash_file(path) for name, path in files.items()})
-
-
-def _whoami(api: HfApi) -> str:
-    try:
-        with hub_errors("who publishes"):
-            return str(api.whoami()["name"])
-    except LocalTokenNotFoundError:
-        raise UserError(
-            "who publishes: no token; set HF_TOKEN to one that may write, or use --hub local"
-        ) from None
 
 
 def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:

@@ -118,7 +118,7 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
         facts = build_base(path, make_feedback(), seed=science.seed, reporter=reporter)
         said = f", built and supervised in {facts['seconds']:.0f} s; {facts['ended']:.0%} of its answers end"
     elif science.base_source == "local":
-        path = local_path(science.model_name_or_path, "model_name_or_path").resolve()
+        path = local_path(science.model_name_or_path, "model_name_or_path").absolute()
     else:
         path = _download(
             "model", science.model_name_or_path, science.model_revision, reporter, list(BASE_FILES)
@@ -192,7 +192,7 @@ def _shown(name: str) -> str:
 def _where(path: Path, folder: Path) -> str:
     if path.is_relative_to(folder):
         return f"inputs/{path.relative_to(folder).as_posix()}"
-    return str(path.resolve())
+    return str(path.absolute())  # not resolved: a file of the Hub's cache has its name only as a link
 
 
 def _open(path: str, run: Run) -> Path:

@@ -170,9 +170,19 @@ def hub_inputs(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def _pinned(values: dict[str, Any], lock: Path) -> dict[str, Any]:
+    values = _split_revisions(values)
     pins = read_lock(lock)
     keys = {key: revision_key for key, (revision_key, _) in hub_inputs(values).items()}
     return values | {revision_key: pins[key] for key, revision_key in keys.items() if key in pins}
+
+
+def _split_revisions(values: dict[str, Any]) -> dict[str, Any]:
+    """Read `owner/name@revision` as a name and its revision."""
+    for name_key, revision_key in (("model_name_or_path", "model_revision"), ("dataset", "dataset_revision")):
+        found = re.fullmatch(r"([\w.-]+/[\w.-]+)@([\w./-]+)", str(values.get(name_key)))
+        if found and not Path(found[0]).exists():
+            values = values | {name_key: found[1], revision_key: found[2]}
+    return values
 
 
 def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

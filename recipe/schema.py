@@ -78,7 +78,7 @@ class Science(_Section):
 
     # DPO
     beta: Annotated[float, Field(gt=0)] = 0.1
-    loss_type: Literal["sigmoid", "hinge", "ipo", "robust"] = "sigmoid"
+    loss_type: Literal["sigmoid"] = "sigmoid"
 
     # optimizer and schedule
     learning_rate: Annotated[float, Field(gt=0)]

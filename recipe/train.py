@@ -1,11 +1,13 @@
 """Stage: the adapter. TRL's trainer and PEFT's LoRA, held-out figures before and after."""
 
+import importlib.util
 import json
 import math
 import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     """Write `adapter/` and `training/`, on as many processes as the execution asks for."""
+    refuse_missing_trackers(run.recipe.execution.report_to)
     devices = devices_for(run.recipe.execution)
     if devices > 1:
         launch(run.folder, out, devices, quiet=reporter.quiet)
@@ -222,6 +225,19 @@ def refuse_unknown_targets(model: PreTrainedModel, targets: list[str]) -> None:
             known = ", ".join(sorted(linear - {"lm_head"}))
             raise UserError(
                 f"lora_target_modules: the base has no module {target!r} to adapt; it has {known}"
+            )
+
+
+def refuse_missing_trackers(trackers: Sequence[str]) -> None:
+    """Refuse a tracker whose package is not installed.
+
+    Raises:
+        UserError: Names it.
+    """
+    for tracker in trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(
+                f"report_to: {tracker} is not installed; run pip install 'notus[trackers]', or leave it out"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, fresh
+from tests.support import fresh
 
 pytestmark = pytest.mark.slow
 
@@ -180,16 +180,10 @@ def test_hub_that_does_not_answer(trained: Path, tiny: Path, tmp_path: Path) -> 
     assert "can't be reached; check HF_ENDPOINT and the network" in ended.mistake
 
 
-def test_unpinned_recipe_is_not_released(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from recipe.load import load_recipe; from recipe.run import Run;"
-        "from publish.release import refuse_unreleasable;"
-        "refuse_unreleasable(Run(Path(sys.argv[1]), load_recipe('notus-7b-v1-lora')))"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "r"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "UserError: notus-7b-v1-lora: model_revision and dataset_revision not pinned" in ended.stderr
+def test_unpinned_recipe_is_not_released(hub: dict[str, str], tmp_path: Path) -> None:
+    ended = fresh("publish", "notus-7b-v1-lora", "--hub", "remote", cwd=tmp_path, **hub)
+    assert "notus-7b-v1-lora: model_revision and dataset_revision not pinned" in ended.mistake
+    assert not (tmp_path / "runs").exists()
 
 
 def test_local_base_without_a_public_name_is_not_released(

@@ -442,7 +442,6 @@ OTHER: dict[str, object] = {
     "lora_dropout": 0.5,
     "lora_target_modules": ["q_proj"],
     "beta": 0.11,
-    "loss_type": "ipo",
     "learning_rate": 1.1e-3,
     "lr_scheduler_type": "cosine",
     "warmup_ratio": 0.2,
@@ -479,7 +478,7 @@ OTHER: dict[str, object] = {
     "developers": "Other",
     "tags": ["other"],
 }
-FIXED = {"use_peft"}  # has one value only
+FIXED = {"use_peft", "loss_type"}  # have one value only
 
 
 def changed(key: str) -> Recipe:
