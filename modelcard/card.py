@@ -51,7 +51,7 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
         return common
     common["base_model"] = facts.base.name
     common["base_model_relation"] = "adapter" if kind == "adapter" else "finetune"
-    if facts.data.on_hub:
+    if facts.data.source == "hub":
         common["datasets"] = [facts.data.name]
     common["tags"] = [*release.tags, "notus"]
     return common

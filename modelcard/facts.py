@@ -33,7 +33,7 @@ class Data:
 
     name: str
     revision: str | None
-    on_hub: bool
+    source: str
     format: str
     by: str | None
     rows_in: int
@@ -99,7 +99,7 @@ def read_facts(run: Run) -> Facts:
         data=Data(
             name=source["name"],
             revision=source["revision"],
-            on_hub=source["source"] == "hub",
+            source=source["source"],
             format=data["format"],
             by=data["by"],
             rows_in=data["rows_in"],

@@ -14,7 +14,7 @@ from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
 from recipe.run import Run, Stage, file_sha256, read_json, write_json
-from recipe.schema import Science, canonical_sha256
+from recipe.schema import BUILTIN, Science, Source, canonical_sha256
 
 # What a base is made of; anything else in its folder or repository is neither loaded nor pinned.
 BASE_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
@@ -36,9 +36,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     inputs = {
         "base": base,
         "data": {
-            "name": science.dataset.removeprefix("builtin:")
-            if science.dataset_source == "builtin"
-            else _shown(science.dataset),
+            "name": _public_name(science.dataset, science.dataset_source),
             "source": science.dataset_source,
             "revision": science.dataset_revision if science.dataset_source == "hub" else None,
             "train": [_where(path, folder) for path in train],
@@ -111,29 +109,24 @@ def count_parameters(files: list[Path]) -> tuple[int, str]:
 
 
 def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, Any], str]:
-    science = run.recipe.science
-    said = ""
-    if science.base_source == "builtin":
+    science, source, said = run.recipe.science, run.recipe.science.base_source, ""
+    name = science.model_name_or_path
+    if source == "builtin":
         path = folder / "base"
         facts = build_base(path, make_feedback(), seed=science.seed, reporter=reporter)
         said = f", built and supervised in {facts['seconds']:.0f} s; {facts['ended']:.0%} of its answers end"
-    elif science.base_source == "local":
-        path = local_path(science.model_name_or_path, "model_name_or_path").absolute()
+    elif source == "local":
+        path = local_path(name, "model_name_or_path").absolute()
     else:
-        path = _download(
-            "model", science.model_name_or_path, science.model_revision, reporter, list(BASE_FILES)
-        )
+        path = _download("model", name, science.model_revision, reporter, list(BASE_FILES))
     files = base_files(path)
     parameters, dtype = count_parameters(files)
     hashes = {file.name: file_sha256(file) for file in files}
-    on_hub = science.base_source == "hub"
-    content = canonical_sha256(hashes)
+    published = run.recipe.release.hub_base_model_id if source != "hub" else None
     base = {
-        "source": science.base_source,
-        "name": science.model_name_or_path
-        if on_hub
-        else run.recipe.release.hub_base_model_id or _shown(science.model_name_or_path),
-        "revision": path.name if on_hub else f"sha256-{content[:16]}",
+        "source": source,
+        "name": published or _public_name(name, source),
+        "revision": path.name if source == "hub" else f"sha256-{canonical_sha256(hashes)[:16]}",
         "path": _where(path, folder),
         "parameters": parameters,
         "dtype": dtype,
@@ -184,9 +177,9 @@ def local_path(name: str, key: str) -> Path:
     return path
 
 
-def _shown(name: str) -> str:
+def _public_name(name: str, source: Source) -> str:
     """Return what a base or data set is called in public: never the path of somebody's machine."""
-    return Path(name.removeprefix("builtin:")).name if name.count("/") != 1 or Path(name).exists() else name
+    return name if source == "hub" else Path(name.removeprefix(BUILTIN)).name
 
 
 def _where(path: Path, folder: Path) -> str:
@@ -204,7 +197,7 @@ STAGE = Stage(
     does="bring the base and the feedback here, pinned",
     needs=(),
     outputs=("inputs",),
-    reads=("science",),
+    reads=("science", "release.hub_base_model_id"),  # the adapter's configuration names the base
     work=work,
     outside=outside_sha256,
 )

@@ -48,7 +48,7 @@ class Stage:
         does: One line for the plan.
         needs: The names of the stages whose outputs it reads.
         outputs: The top-level names of the run folder that it owns.
-        reads: The sections of the recipe that decide its outputs.
+        reads: What of the recipe decides its outputs: sections, or `section.key`.
         work: Writes the outputs into the folder it is given and returns the lines to print, by label.
         outside: One sha256 over what it reads from outside the run folder, if it does.
     """
@@ -194,7 +194,11 @@ class Run:
             "execution": self.recipe.execution.model_dump(mode="json"),
             "release": self.recipe.release.model_dump(mode="json"),
         }
-        return canonical_sha256({name: sections[name] for name in stage.reads})
+        read = {}
+        for name in stage.reads:
+            section, _, key = name.partition(".")
+            read[name] = sections[section][key] if key else sections[section]
+        return canonical_sha256(read)
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         stages = self.manifest.get("stages", {})

@@ -77,7 +77,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     train, train_counts = tokenize(run.path("data", "train.parquet"), chat, recipe, reporter)
     heldout, heldout_counts = tokenize(run.path("data", "heldout.parquet"), chat, recipe, reporter)
     schedule = schedule_of(science, len(train))
-    args = training_arguments(recipe, schedule, run.path("checkpoints"))
+    checkpoints = run.path("checkpoints")
+    args = training_arguments(recipe, schedule, checkpoints)
     model = AutoModelForCausalLM.from_pretrained(
         inputs["base"]["path"],
         dtype=DTYPES[science.torch_dtype],
@@ -101,6 +102,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
+    if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
+        checkpoints.rmdir()  # the trainer makes it even where nothing is saved
     policy = summed_logps(trainer, rows, "held out, after", reporter)
     if not trainer.is_world_process_zero():
         return

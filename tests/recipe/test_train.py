@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 from safetensors import safe_open
 
-from tests.support import fresh
+from tests.support import ROOT, fresh
 
 
 def adapter_of(run: Path) -> str:
@@ -56,6 +59,23 @@ def test_another_execution_has_the_same_loss_at_every_step(
     assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-5)
     # At a learning rate that moves the loss: equal losses must not be a loss that stays at ln 2.
     assert max(losses_of(trained)) - min(losses_of(trained)) > 1e-3
+
+
+@pytest.mark.slow
+def test_killed_while_training_it_is_run_again_to_the_same_bytes(
+    trained: Path, tiny: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "notus", "train", str(tiny / "tiny.yaml"), "--run", str(run), "--quiet"]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while not (run / ".train.partial" / "training").exists():  # TensorBoard's folder: training has begun
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert not (run / "adapter").exists()
+    train(tiny, run)
+    assert adapter_of(run) == adapter_of(trained)
+    assert not list(run.glob(".*.partial"))
 
 
 def test_adapter_is_float32_and_names_its_base(trained: Path) -> None:

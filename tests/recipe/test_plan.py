@@ -1,0 +1,229 @@
+"""The plan: the published figures for the real recipe, and nothing made up where something is not known."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, MistralConfig
+
+from recipe.builtin.base import base_config
+from recipe.errors import UserError
+from recipe.fetch import base_files, count_parameters
+from recipe.load import load_recipe
+from recipe.plan import Plan, make_plan
+from recipe.plan_view import publishes, show_plan
+from recipe.progress import Reporter
+from recipe.stages import STAGES
+
+
+def plan(name: str | Path, *overrides: str) -> Plan:
+    return make_plan(load_recipe(name, overrides))
+
+
+def refusal(name: str | Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as refused:
+        plan(name, *overrides)
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.fixture(scope="module")
+def notus() -> Plan:
+    return plan("notus-7b-v1-lora")
+
+
+# At real size
+
+
+def test_the_published_figures(notus: Plan) -> None:
+    assert notus.base_parameters == 7_241_732_096
+    assert notus.base_bytes == 2 * 7_241_732_096  # bfloat16
+    assert notus.adapter_parameters == 54_525_952
+    assert notus.adapter_bytes == 218_103_808  # float32: the 218 MB that were published
+    assert (notus.train_rows, notus.heldout_rows) == (61_619, 2_000)
+    assert (notus.steps, notus.steps_per_epoch, notus.global_batch_size) == (360, 120, 512)
+    assert notus.known == (
+        "base: not here; taken as the default mistral",
+        "data: not here; taken as 63,619 rows",
+    )
+
+
+def test_disk_and_memory_hold_at_least_what_they_must(notus: Plan) -> None:
+    assert notus.disk_bytes >= 2 * notus.base_bytes + notus.adapter_bytes
+    # base in bfloat16; adapter, gradient and RMSprop's square_avg in float32
+    assert notus.memory_bytes > notus.base_bytes + 3 * notus.adapter_bytes
+    assert notus.memory_bytes < 40e9  # it ran on A100s of 40 GB
+
+
+def test_recomputing_activations_needs_less_memory(notus: Plan) -> None:
+    assert plan("notus-7b-v1-lora", "gradient_checkpointing=false").memory_bytes > 2 * notus.memory_bytes
+    assert plan("notus-7b-v1-lora", "micro_batch_size=1").memory_bytes < notus.memory_bytes
+    assert (
+        plan("notus-7b-v1-lora", "optim=adamw_torch").memory_bytes == notus.memory_bytes + notus.adapter_bytes
+    )
+
+
+def test_the_steps_are_the_same_on_any_number_of_devices(
+    notus: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    for devices in (1, 8, 64):
+        elsewhere = plan("notus-7b-v1-lora", f"devices={devices}")
+        assert elsewhere.devices == devices
+        assert (elsewhere.steps, elsewhere.global_batch_size) == (notus.steps, notus.global_batch_size)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert plan("notus-7b-v1-lora").devices == 4
+    assert "devices: 8 asked for, but this machine has 4 GPU(s)" in refusal("notus-7b-v1-lora", "devices=8")
+
+
+def test_the_control_holds_out_a_split_of_its_own() -> None:
+    control = plan("zephyr-7b-beta-lora")
+    assert (control.train_rows, control.heldout_rows, control.steps) == (61_966, None, 3 * 121)
+
+
+# Where the base is
+
+
+def test_a_local_base_is_measured(tiny: Path) -> None:
+    found = plan(tiny / "tiny.yaml")
+    parameters, dtype = count_parameters(base_files(tiny / "base"))
+    assert dtype == "F32"
+    assert found.base_parameters == parameters
+    assert found.base_bytes == 4 * parameters
+    assert found.known[0] == "base: base"
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's
+@pytest.mark.parametrize(
+    "targets", [["q_proj"], ["k_proj", "v_proj"], ["q_proj", "o_proj", "down_proj", "up_proj", "gate_proj"]]
+)
+def test_the_adapter_has_the_parameters_that_peft_gives_it(tiny: Path, targets: list[str]) -> None:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(MistralConfig.from_pretrained(tiny / "base"))  # type: ignore[no-untyped-call]
+        tuned = get_peft_model(model, LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
+    expected, _ = tuned.get_nb_trainable_parameters()
+    found = plan(tiny / "tiny.yaml", "lora_r=4", f"lora_target_modules={json.dumps(targets)}")
+    assert found.adapter_parameters == expected
+    assert found.adapter_bytes == 4 * expected
+
+
+def test_the_base_that_ships_is_planned_for_before_it_is_built() -> None:
+    smoke = plan("smoke")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(base_config())  # type: ignore[no-untyped-call]
+    assert smoke.base_parameters == model.num_parameters() <= 3_000_000
+    assert smoke.known[0] == "base: made on the spot"
+
+
+@pytest.mark.parametrize("target", ["c_attn", "lm_head", "layers", "q_pro", "embed_tokens"])
+def test_lora_targets_that_the_base_lacks_are_refused(target: str) -> None:
+    line = refusal("notus-7b-v1-lora", f"lora_target_modules=[q_proj, {target}]")
+    assert f"the base has no module {target!r} to adapt" in line
+    assert line.endswith("it has down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj")
+
+
+def test_a_base_that_is_not_here_needs_a_type_to_be_planned_for() -> None:
+    said = "not here, so its size is not known; set assumed_model_type"
+    assert said in refusal("notus-7b-v1-lora", "assumed_model_type=null")
+    assert "Transformers has no model type 'mistrial'" in refusal(
+        "notus-7b-v1-lora", "assumed_model_type=mistrial"
+    )
+
+
+@pytest.mark.parametrize("config", ["{", '{"model_type": "mistrial"}', "{}"])
+def test_a_base_with_a_broken_configuration_is_refused(tiny: Path, tmp_path: Path, config: str) -> None:
+    shutil.copytree(tiny / "base", tmp_path / "base")
+    (tmp_path / "base" / "config.json").write_text(config)
+    line = refusal(tiny / "tiny.yaml", f"model_name_or_path={tmp_path / 'base'}")
+    assert f"{tmp_path / 'base'}/config.json: not a model's configuration" in line
+
+
+# What the data say
+
+
+def test_rows_that_were_not_counted_are_not_made_up(tiny: Path) -> None:
+    unknown = plan(tiny / "tiny.yaml", "max_steps=-1")
+    assert (unknown.train_rows, unknown.steps, unknown.steps_per_epoch) == (None, None, None)
+    told = plan(tiny / "tiny.yaml", "max_steps=8").as_dict()
+    assert (told["train_rows"], told["steps"], told["steps_per_epoch"]) == (None, 8, None)
+
+
+def test_holding_out_every_row_is_refused() -> None:
+    assert plan("notus-7b-v1-lora", "test_size=63618").train_rows == 1
+    line = refusal("notus-7b-v1-lora", "test_size=63619")
+    assert line.startswith("test_size: 63619 of 63619 rows held out leave none to train on")
+
+
+def test_local_data_that_are_not_there_are_refused(tiny: Path) -> None:
+    assert "dataset: there is no /no/rows.jsonl" in refusal(tiny / "tiny.yaml", "dataset=/no/rows.jsonl")
+
+
+def test_the_plan_as_plain_values_can_be_json(notus: Plan) -> None:
+    values = json.loads(json.dumps(notus.as_dict()))
+    assert values["base_parameters"] == 7_241_732_096
+    assert (values["steps"], values["steps_per_epoch"], values["global_batch_size"]) == (360, 120, 512)
+    assert values["memory_bytes_per_device"] == notus.memory_bytes
+
+
+# As a person reads it
+
+
+def test_a_person_reads_the_figures(
+    notus: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    recipe = load_recipe("notus-7b-v1-lora")
+    told = show_plan(recipe, notus, Path("/runs/[/bold]notus"), STAGES, Reporter())
+    out = capsys.readouterr().out
+    for figure in (
+        "7,241,732,096 parameters, 14.48 GB",
+        "54,525,952 parameters, 218.10 MB in float32",
+        "61,619 to train on, 2,000 held out",
+        "512 pairs an optimizer step",
+        "360 (120 an epoch)",
+        "/runs/[/bold]notus",  # brackets in a path are no markup
+        "adapter_model.safetensors",
+        "warning: model_revision is not pinned",
+        "warning: dataset_revision is not pinned",
+    ):
+        assert figure in out
+    assert told["stages"] == [*(stage.name for stage in STAGES), "publish"]
+    assert told["unpinned"] == ["model_revision", "dataset_revision"]
+    assert told["publishes"]["argilla/notus-7b-v1-lora-adapter"]["bytes"] == 218_103_808
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(None, "not known yet"), (8, "8")])
+def test_a_person_reads_no_figure_that_is_not_known(
+    notus: Plan,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int | None,
+    shown: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    unknown = replace(notus, train_rows=None, heldout_rows=2_000, steps=steps, steps_per_epoch=None)
+    show_plan(load_recipe("notus-7b-v1-lora"), unknown, Path("run"), STAGES, Reporter())
+    out = [line.strip().split("  ") for line in capsys.readouterr().out.splitlines()]
+    lines = {words[0]: words[-1].strip() for words in out}
+    assert lines["steps"] == shown
+    assert lines["pairs"] == "not counted yet"
+
+
+def test_quiet_says_nothing_but_warnings(notus: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    show_plan(load_recipe("notus-7b-v1-lora"), notus, Path("run"), STAGES, Reporter(quiet=True))
+    assert all(
+        "warning: " in line or "run `notus recipe pin" in line
+        for line in capsys.readouterr().out.splitlines()
+    )
+
+
+def test_a_base_that_nobody_else_has_is_published_too(notus: Plan, tiny: Path) -> None:
+    hub = [name for name, _, _ in publishes(load_recipe("notus-7b-v1-lora"), notus)]
+    assert hub == ["argilla/notus-7b-v1-lora-adapter", "argilla/notus-7b-v1-lora"]
+    local = [name for name, _, _ in publishes(load_recipe(tiny / "tiny.yaml"), notus)]
+    assert local == ["notus/tiny-base", "notus/tiny-adapter", "notus/tiny"]
