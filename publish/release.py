@@ -143,18 +143,18 @@ def refuse_unreleasable(recipe: Recipe) -> None:
 def repositories(run: Run) -> list[Repo]:
     """Return the repositories of a release with their files, the base first if it is published too."""
     release, base = run.recipe.release, load_inputs(run)["base"]
-    folders = {
-        "adapter": (release.hub_model_id, run.path("adapter")),
-        "merged": (release.hub_merged_model_id, run.path("merged")),
-    }
     repos = []
     if base["source"] != "hub":
         assert release.hub_base_model_id is not None
         files = {path.name: path for path in base_files(Path(base["path"]))}
         repos.append(_repo("base", release.hub_base_model_id, files, run))
-    for kind, (repo_id, folder) in folders.items():
+    for kind, stage, repo_id in (
+        ("adapter", "train", release.hub_model_id),
+        ("merged", "merge", release.hub_merged_model_id),
+    ):
+        made = run.manifest["stages"][stage]["outputs"]  # not whatever else lies in the folder by now
         files = {
-            path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+            name.partition("/")[2]: run.path(name) for name in sorted(made) if name.startswith(f"{kind}/")
         }
         repos.append(_repo(kind, repo_id, files, run))
     return repos

@@ -32,13 +32,13 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     folder = out / "inputs"
     folder.mkdir()
     base, base_said = _fetch_base(run, folder, reporter)
-    train, heldout = _fetch_data(science, folder)
+    train, heldout, revision = _fetch_data(science, folder, reporter)
     inputs = {
         "base": base,
         "data": {
             "name": _public_name(science.dataset, science.dataset_source),
             "source": science.dataset_source,
-            "revision": science.dataset_revision if science.dataset_source == "hub" else None,
+            "revision": revision,
             "train": [_where(path, folder) for path in train],
             "heldout": None if heldout is None else [_where(path, folder) for path in heldout],
             "sha256": {path.name: file_sha256(path) for path in (*train, *(heldout or ()))},
@@ -64,12 +64,18 @@ def outside_sha256(run: Run) -> str:
 
 
 def load_inputs(run: Run) -> dict[str, Any]:
-    """Return `inputs.json` with paths that can be opened."""
+    """Return `inputs.json` with paths that can be opened; what is local lies where the recipe now says."""
     inputs: dict[str, Any] = read_json(run.path("inputs", "inputs.json"))
-    inputs["base"]["path"] = _open(inputs["base"]["path"], run)
-    for side in ("train", "heldout"):
-        if inputs["data"][side] is not None:
-            inputs["data"][side] = [_open(path, run) for path in inputs["data"][side]]
+    base, data, science = inputs["base"], inputs["data"], run.recipe.science
+    if base["source"] == "local":
+        base["path"] = local_path(science.model_name_or_path, "model_name_or_path")
+    else:
+        base["path"] = _open(base["path"], run)
+    if data["source"] == "local":
+        data["train"], data["heldout"] = _split_files(local_path(science.dataset, "dataset"), science)
+    else:
+        for side in ("train", "heldout"):
+            data[side] = None if data[side] is None else [_open(path, run) for path in data[side]]
     return inputs
 
 
@@ -136,15 +142,18 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
     return base, said
 
 
-def _fetch_data(science: Science, folder: Path) -> tuple[list[Path], list[Path] | None]:
+def _fetch_data(
+    science: Science, folder: Path, reporter: Reporter
+) -> tuple[list[Path], list[Path] | None, str | None]:
+    """Return the files to train on, those held out if they are apart, and the commit if they are of the Hub."""
     if science.dataset_source == "builtin":
         path = folder / "feedback.jsonl"
         write_feedback(path)
-        return [path], None
+        return [path], None, None
     if science.dataset_source == "local":
-        return _split_files(local_path(science.dataset, "dataset"), science)
-    snapshot = _download("dataset", science.dataset, science.dataset_revision, None, None)
-    return _split_files(snapshot, science)
+        return *_split_files(local_path(science.dataset, "dataset"), science), None
+    snapshot = _download("dataset", science.dataset, science.dataset_revision, reporter, None)
+    return *_split_files(snapshot, science), snapshot.name
 
 
 def _split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] | None]:
@@ -154,13 +163,10 @@ def _split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] |
     return splits[0], splits[1] if len(splits) > 1 else None
 
 
-def _download(
-    kind: str, repo: str, revision: str, reporter: Reporter | None, patterns: list[str] | None
-) -> Path:
+def _download(kind: str, repo: str, revision: str, reporter: Reporter, patterns: list[str] | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    if reporter:
-        reporter.say(f"  downloading {repo} at {revision}")
+    reporter.say(f"  downloading {repo} at {revision}")
     with hub_errors(f"{repo} at {revision}"):
         return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
 

@@ -17,7 +17,16 @@ RECIPES = Path(__file__).parent / "recipes"
 DEFAULT = RECIPES / "smoke.yaml"
 
 # The alignment-handbook's keys that say nothing here: it asked for what we always do.
-HANDBOOK_NOISE = {"do_eval", "push_to_hub", "hub_strategy", "log_level", "logging_strategy", "output_dir"}
+HANDBOOK_NOISE = {
+    "do_eval",
+    "hub_strategy",
+    "log_level",
+    "logging_strategy",
+    "output_dir",
+    "preprocessing_num_workers",
+    "push_to_hub",
+}
+REVISION_OF = {"model_name_or_path": "model_revision", "dataset": "dataset_revision"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -104,7 +113,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = find_recipe(name)
     values = _read_chain(path)
     given = dict(_parse_override(text) for text in overrides)
-    values |= _translate_handbook(given, "--set")
+    values = _over(values, _translate_handbook(given, "--set"))
     return build_recipe(path.stem, _pinned(values, lock_path(path)), where=str(path))
 
 
@@ -178,7 +187,7 @@ def _pinned(values: dict[str, Any], lock: Path) -> dict[str, Any]:
 
 def _split_revisions(values: dict[str, Any]) -> dict[str, Any]:
     """Read `owner/name@revision` as a name and its revision."""
-    for name_key, revision_key in (("model_name_or_path", "model_revision"), ("dataset", "dataset_revision")):
+    for name_key, revision_key in REVISION_OF.items():
         found = re.fullmatch(r"([\w.-]+/[\w.-]+)@([\w./-]+)", str(values.get(name_key)))
         if found and not Path(found[0]).exists():
             values = values | {name_key: found[1], revision_key: found[2]}
@@ -196,10 +205,20 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         return values
     if not isinstance(parent, str):
         raise UserError(f"{path}: `extends` must be the name of one recipe, not {parent!r}")
-    parent_path = path.parent / (parent if parent.endswith((".yaml", ".yml")) else f"{parent}.yaml")
-    if not parent_path.is_file():
-        raise UserError(f"{path}: extends {parent!r}, but there is no {parent_path}")
-    return _read_chain(parent_path, (*seen, path)) | values
+    file = parent if parent.endswith((".yaml", ".yml")) else f"{parent}.yaml"
+    beside, shipped = path.parent / file, RECIPES / file
+    found = beside if beside.is_file() else shipped
+    if not found.is_file():
+        raise UserError(
+            f"{path}: extends {parent!r}, but there is no {beside}, and none of that name ships with Notus"
+        )
+    return _over(_read_chain(found, (*seen, path)), values)
+
+
+def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` laid over `under`; a revision belongs to the repository that it was given for."""
+    stale = {revision for name, revision in REVISION_OF.items() if name in values}
+    return {key: value for key, value in under.items() if key not in stale} | values
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -15,17 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(gt=0)]
 Source = Literal["builtin", "local", "hub"]
 BUILTIN = "builtin:"
+DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def source_of(name: str) -> Source:
     """Say where a base or a data set named in a recipe comes from.
 
-    `builtin:` names are made on the spot; a name that starts like a path or that exists as one is local;
-    all else is a repository of the Hub.
+    `builtin:` names are made on the spot; a name that starts like a path, ends like a data file, or exists is
+    local; all else is a repository of the Hub.
     """
     if name.startswith(BUILTIN):
         return "builtin"
-    if name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists():
+    if name.startswith(("/", "./", "../", "~")) or name.endswith(DATA_SUFFIXES) or Path(name).exists():
         return "local"
     return "hub"
 

@@ -15,7 +15,7 @@ from recipe.builtin import make_feedback, write_feedback
 from recipe.builtin.base import base_config
 from recipe.builtin.tokenizer import train_tokenizer
 from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
-from tests.support import ROOT, Cli, Outcome, fresh
+from tests.support import Cli, Outcome, fresh
 
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -64,8 +64,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hub_merged_model_id": "notus/tiny",
         "hub_base_model_id": "notus/tiny-base",
     }
-    smoke = ROOT / "recipe" / "recipes" / "smoke.yaml"
-    (folder / "smoke.yaml").write_text(smoke.read_text(encoding="utf-8"), encoding="utf-8")
+
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return folder
 

@@ -13,8 +13,7 @@ from tests.support import Cli
 @pytest.fixture
 def recipe(tiny: Path, tmp_path: Path) -> Path:
     """A copy of the tiny recipe that a test may spoil."""
-    for name in ("tiny.yaml", "smoke.yaml"):
-        shutil.copy(tiny / name, tmp_path / name)
+    shutil.copy(tiny / "tiny.yaml", tmp_path)
     return tmp_path / "tiny.yaml"
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +48,6 @@ def test_from_hub_to_hub(tiny: Path, hub: dict[str, str], tmp_path: Path) -> Non
         "hub_merged_model_id": "notus/from-hub",
         "assumed_model_type": "mistral",
     }
-    shutil.copy(tiny / "smoke.yaml", tmp_path)
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(recipe))
     run = ("--run", tmp_path / "run", "--hub", "remote")

@@ -53,6 +53,7 @@ def published(
     """A copy of the trained run, published as v0.1.0."""
     run = tmp_path_factory.mktemp("published") / "run"
     shutil.copytree(trained, run)
+    (run / "adapter" / "notes.txt").write_text("not made by any stage")
     ended = fresh("publish", tiny / "tiny.yaml", "--run", run, "--hub", "remote", cwd=tiny, **hub)
     assert ended.code == 0, ended.err
     assert 'AutoPeftModelForCausalLM.from_pretrained("notus/tiny-adapter", revision="v0.1.0")' in ended.out
@@ -79,6 +80,9 @@ def test_a_consumer_gets_the_logits_of_the_run(published: Path, hub: dict[str, s
     )
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
+    released = json.loads((published / "release.json").read_text())["repositories"]["adapter"]["files"]
+    assert "adapter_model.safetensors" in released
+    assert "notes.txt" not in released
     assert max(found["worst"].values()) < 1e-5
     inputs = json.loads((published / "inputs" / "inputs.json").read_text())
     assert found["base"] == ["notus/tiny-base", inputs["base"]["revision"]]
@@ -157,7 +161,7 @@ def test_stale_files_go_in_the_same_commit(
     listed = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **hub}, check=True, capture_output=True
     )
-    assert b"model.safetensors" in listed.stdout
+    assert b"'model.safetensors'" in listed.stdout
     assert b"00001-of-00002" not in listed.stdout
 
 

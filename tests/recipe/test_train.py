@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -76,6 +77,19 @@ def test_killed_while_training_it_is_run_again_to_the_same_bytes(
     train(tiny, run)
     assert adapter_of(run) == adapter_of(trained)
     assert not list(run.glob(".*.partial"))
+
+
+@pytest.mark.slow
+def test_a_base_that_was_moved_is_found_where_the_recipe_now_says(
+    trained: Path, tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.copytree(tiny / "base", tmp_path / "elsewhere" / "base")
+    inputs = tmp_path / "run" / "inputs" / "inputs.json"
+    inputs.write_text(inputs.read_text().replace(str(tiny / "base"), "/gone"))
+    moved = ("--set", f"model_name_or_path={tmp_path / 'elsewhere' / 'base'}", "--json")
+    ended = fresh("merge", tiny / "tiny.yaml", "--run", tmp_path / "run", *moved, cwd=tiny)
+    assert ended.code == 0, ended.err
 
 
 def test_adapter_is_float32_and_names_its_base(trained: Path) -> None:
