@@ -273,7 +273,7 @@ def main() -> None:
 def _load(name: str, overrides: list[str] | None, tag: str | None = None) -> "Recipe":
     from recipe.load import load_recipe
 
-    return load_recipe(name, [*(overrides or ()), *((f'version="{tag}"',) if tag else ())])
+    return load_recipe(name, overrides or (), tag)
 
 
 def _folder(recipe: "Recipe", run: Path | None) -> Path:
@@ -315,8 +315,10 @@ def _bring(loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: st
     opened = _open(loaded, run)
     every = _all_stages()
     wanted = every[: [stage.name for stage in every].index(upto) + 1]
-    if not all(opened.done(stage.name) for stage in wanted):
-        refuse_full_disk(opened.folder, make_plan(loaded).disk_bytes)
+    missing = [stage.name for stage in wanted if not opened.is_current(stage)]
+    if missing:
+        disk = make_plan(loaded).disk
+        refuse_full_disk(opened.folder, sum(disk.get(name, 0) for name in missing))
     with opened.locked():
         return opened.bring(wanted, reporter)
 
@@ -364,7 +366,10 @@ def _hub(where: str, root: Path) -> Iterator[str]:
     from publish.localhub import running
 
     with running(root) as hub:
-        os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_XET": "1"}
+        os.environ |= hub.environment
+        os.environ.pop("HF_HUB_OFFLINE", None)
+        for key in ("NO_PROXY", "no_proxy"):  # a proxy for the world is none for this machine
+            os.environ[key] = ",".join(filter(None, [os.environ.get(key), "127.0.0.1"]))
         yield where
 
 

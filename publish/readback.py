@@ -6,29 +6,39 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipe.run import Run
+from recipe.run import Run, file_sha256
 
 # Loading again what was saved in the same dtype gives the same logits but for the order of additions.
 TOLERANCE = 1e-3
 
 
-def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> float:
-    """Load what the Hub has through PEFT and Transformers and compare logits with the run's.
+@dataclass(frozen=True)
+class ReadBack:
+    """What came back: each file's sha256 by kind and path, logit differences by the way to load, and problems."""
+
+    sha256: dict[str, dict[str, str]]
+    differences: dict[str, float]
+    problems: list[str]
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of a logit in any way to load the release."""
+        return max(self.differences.values(), default=float("inf"))
+
+
+def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> ReadBack:
+    """Download what the Hub has, hash it, load it through PEFT and Transformers, and compare logits with the run's.
 
     Args:
         run: Its `probe/` holds the prompts and the logits.
         repos: (repository, revision) of `adapter`, `merged` and, if it was published too, `base`.
-
-    Returns:
-        The largest difference of a logit, in any of the ways to load the release.
-
-    Raises:
-        RuntimeError: The logits differ, or the release can't be loaded.
     """
-    with tempfile.TemporaryDirectory(prefix="notus-readback-") as cache:
+    # Beside the run: as large as the release, and /tmp is often small or in memory.
+    with tempfile.TemporaryDirectory(prefix=".readback-", dir=run.folder.resolve()) as cache:
         question = {
             "probe": str(run.path("probe").resolve()),
             "repos": {kind: list(at) for kind, at in repos.items()},
@@ -43,27 +53,33 @@ def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> float:
             check=False,
         )
     if ended.returncode:
-        message = f"the release can't be loaded from the Hub; nothing was tagged\n{ended.stderr}"
-        raise RuntimeError(message)
+        return ReadBack(
+            {kind: {} for kind in repos}, {}, [f"the release can't be loaded: {ended.stderr.strip()}"]
+        )
     answer = json.loads(ended.stdout.splitlines()[-1])
     allowed = TOLERANCE * answer["scale"]
-    for way, difference in answer["differences"].items():
-        if difference > allowed:
-            message = (
-                f"by {way} the release has other logits than the run ({difference:.3g}); nothing was tagged"
-            )
-            raise RuntimeError(message)
-    return float(max(answer["differences"].values()))
+    problems = [
+        f"by {way} the release has other logits than the run ({difference:.3g})"
+        for way, difference in answer["differences"].items()
+        if difference > allowed
+    ]
+    return ReadBack(answer["sha256"], answer["differences"], problems)
 
 
 def consume(probe: Path, repos: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Load the release in each documented way and return each way's largest logit difference from the run's."""
+    """Hash every file of the release, load it in each documented way, and compare logits with the run's."""
+    from huggingface_hub import snapshot_download
     from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
     from recipe.merge import largest_difference, logits_of
 
+    sha256 = {}
+    for kind, (repo, revision) in repos.items():
+        folder = Path(snapshot_download(repo, revision=revision))
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        sha256[kind] = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
     saved = load_file(probe / "logits.safetensors")
     prompts = json.loads((probe / "probe.json").read_text(encoding="utf-8"))["input_ids"]
     expected = {
@@ -77,6 +93,7 @@ def consume(probe: Path, repos: Mapping[str, list[str]]) -> dict[str, Any]:
     by_auto = logits_of(AutoPeftModelForCausalLM.from_pretrained(adapter, revision=adapter_at), prompts)
     by_merged = logits_of(AutoModelForCausalLM.from_pretrained(merged, revision=merged_at), prompts)
     return {
+        "sha256": sha256,
         "differences": {
             "PeftModel": largest_difference(expected["adapter"], by_peft),
             "AutoPeftModelForCausalLM": largest_difference(expected["adapter"], by_auto),

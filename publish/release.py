@@ -22,7 +22,7 @@ from recipe.errors import UserError
 from recipe.fetch import base_files, load_inputs
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
-from recipe.run import Run, file_sha256, write_json
+from recipe.run import Run, file_sha256, read_json, refuse_full_disk, write_json
 from recipe.schema import Recipe
 
 KEPT = {".gitattributes"}  # the Hub's own file
@@ -73,10 +73,12 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
     commits = {repo.kind: _tagged(api, repo, version) for repo in repos}
     if all(commits.values()):
         reporter.say(f"  {version} is on the Hub already, with these files: nothing to do")
-        return _release(run, repos, {kind: str(commit) for kind, commit in commits.items()}, hub) | {
-            "published": False
-        }
+        there = _release(run, repos, {kind: str(commit) for kind, commit in commits.items()}, hub)
+        if not _recorded(run, there):  # killed between the last tag and the record
+            write_json(run.path("release.json"), there)
+        return there | {"published": False}
     reporter.say(f"  as {user}, to {constants.ENDPOINT}")
+    refuse_full_disk(run.folder, sum(repo.size for repo in repos))  # read back beside the run
     pushed: dict[str, str] = {}
     base_revision = load_inputs(run)["base"]["revision"]
     for repo in repos:
@@ -84,9 +86,16 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
         _compare(api, repo, pushed[repo.kind])
         if repo.kind == "base":
             _tag_content(api, repo, base_revision, pushed["base"])
-    difference = read_back(run, {repo.kind: (repo.repo_id, pushed[repo.kind]) for repo in repos})
+    back = read_back(run, {repo.kind: (repo.repo_id, pushed[repo.kind]) for repo in repos})
+    for repo in repos:
+        if wrong := changed(repo.hashes, back.sha256[repo.kind]):
+            message = f"{repo.repo_id}: {', '.join(wrong)} came back with other bytes; nothing was tagged"
+            raise RuntimeError(message)
+    if back.problems:
+        message = f"{'; '.join(back.problems)}; nothing was tagged"
+        raise RuntimeError(message)
     reporter.say(
-        f"  read back: every file's hash, and through PEFT the logits (largest difference {difference:.2g})"
+        f"  read back: every file's hash, and through PEFT the logits (largest difference {back.difference:.2g})"
     )
     for repo in repos:
         _tag(api, repo, version, pushed[repo.kind])
@@ -108,11 +117,16 @@ def preflight(recipe: Recipe) -> str:
     refuse_unreleasable(recipe)
     try:
         with hub_errors("who publishes"):
-            return str(HfApi().whoami()["name"])
+            me = HfApi().whoami()
     except LocalTokenNotFoundError:
         raise UserError(
             "who publishes: no token; set HF_TOKEN to one that may write, or use --hub local"
         ) from None
+    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise UserError(
+            f"who publishes: {me['name']}'s token may only read; set HF_TOKEN to one that may write"
+        )
+    return str(me["name"])
 
 
 def refuse_unreleasable(recipe: Recipe) -> None:
@@ -169,13 +183,18 @@ def remote_hashes(api: HfApi, repo_id: str, revision: str) -> dict[str, tuple[st
     return found
 
 
-def differing(repo: Repo, remote: Mapping[str, tuple[str, int]]) -> list[str]:
+def differing(released: Mapping[str, FileHash], remote: Mapping[str, tuple[str, int]]) -> list[str]:
     """Return the paths, sorted, at which the Hub has not what the release has."""
-    wrong = set(remote) - set(repo.files)
-    for path, facts in repo.hashes.items():
+    wrong = set(remote) - set(released)
+    for path, facts in released.items():
         if remote.get(path) not in {(facts.sha256, facts.size), (facts.blob_id, facts.size)}:
             wrong.add(path)
     return sorted(wrong)
+
+
+def changed(released: Mapping[str, FileHash], downloaded: Mapping[str, str]) -> list[str]:
+    """Return the paths, sorted, whose downloaded sha256 is not the released one, or that were not there."""
+    return sorted(name for name, facts in released.items() if downloaded.get(name) != facts.sha256)
 
 
 def hash_file(path: Path) -> FileHash:
@@ -208,7 +227,7 @@ def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
         raise
     if version not in tags:
         return None
-    wrong = differing(repo, remote_hashes(api, repo.repo_id, tags[version]))
+    wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, tags[version]))
     if wrong:
         raise UserError(
             f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s): {wrong[0]}, ...); "
@@ -223,7 +242,7 @@ def _push(api: HfApi, repo: Repo, run: Run, reporter: Reporter) -> str:
         head = api.repo_info(repo.repo_id).sha
         assert head is not None
         remote = remote_hashes(api, repo.repo_id, head)
-        wrong = differing(repo, remote)
+        wrong = differing(repo.hashes, remote)
         if not wrong:
             return head
         added = [CommitOperationAdd(path, str(repo.files[path])) for path in wrong if path in repo.files]
@@ -241,7 +260,7 @@ def _push(api: HfApi, repo: Repo, run: Run, reporter: Reporter) -> str:
 
 def _compare(api: HfApi, repo: Repo, commit: str) -> None:
     with hub_errors(f"reading {repo.repo_id} back"):
-        wrong = differing(repo, remote_hashes(api, repo.repo_id, commit))
+        wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, commit))
     if wrong:
         message = (
             f"{repo.repo_id} at {commit}: {', '.join(wrong)} did not come back as pushed; nothing was tagged"
@@ -275,10 +294,15 @@ def _tag_content(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
         tags = {ref.name for ref in api.list_repo_refs(repo.repo_id).tags}
         if tag not in tags:
             api.create_tag(repo.repo_id, tag=tag, revision=commit)
-        elif wrong := set(differing(repo, remote_hashes(api, repo.repo_id, tag))) - {"README.md"}:
+        elif wrong := set(differing(repo.hashes, remote_hashes(api, repo.repo_id, tag))) - {"README.md"}:
             raise UserError(
                 f"{repo.repo_id}: the tag {tag} has other content ({min(wrong)}); remove that tag"
             )
+
+
+def _recorded(run: Run, release: Mapping[str, Any]) -> bool:
+    path = run.path("release.json")
+    return path.is_file() and read_json(path)["repositories"] == release["repositories"]
 
 
 def _release(run: Run, repos: list[Repo], commits: Mapping[str, str], hub: str) -> dict[str, Any]:

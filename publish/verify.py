@@ -3,9 +3,10 @@
 from typing import Any
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from publish.readback import read_back
-from publish.release import remote_hashes
+from publish.release import FileHash, changed, differing, remote_hashes
 from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
@@ -24,38 +25,46 @@ def verify(run: Run, reporter: Reporter) -> dict[str, Any]:
     path = run.path("release.json")
     if not path.is_file():
         raise UserError(f"{run.folder}: not published yet (no release.json); run `notus publish` first")
-    release, api, problems = read_json(path), HfApi(), []
-    version = release["version"]
+    release, api = read_json(path), HfApi()
+    version, problems = release["version"], []
+    hashes = {
+        kind: {name: FileHash(**facts) for name, facts in repo["files"].items()}
+        for kind, repo in release["repositories"].items()
+    }
     for kind, repo in release["repositories"].items():
-        with hub_errors(f"verifying {repo['repo_id']}"):
-            tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo["repo_id"]).tags}
-            if tags.get(version) != repo["commit"]:
-                problems.append(
-                    f"{kind}: tag {version} is at {tags.get(version)}, released at {repo['commit']}"
-                )
-                continue
-            remote = remote_hashes(api, repo["repo_id"], version)
-            problems += _file_problems(kind, repo, remote)
+        problems += _listing_problems(api, kind, repo, version, hashes[kind])
         reporter.say(f"  {repo['repo_id']} at {version}: {len(repo['files'])} files")
-    found: dict[str, Any] = {"ok": not problems, "version": version, "problems": problems}
+    found: dict[str, Any] = {"version": version}
     if not problems:
-        repos = {kind: (repo["repo_id"], version) for kind, repo in release["repositories"].items()}
-        found["largest_logit_difference"] = read_back(run, repos)
+        back = read_back(
+            run, {kind: (repo["repo_id"], version) for kind, repo in release["repositories"].items()}
+        )
+        for kind, files in hashes.items():
+            problems += [
+                f"{kind}: {name} comes with other bytes" for name in changed(files, back.sha256[kind])
+            ]
+        problems += back.problems
+        found["largest_logit_difference"] = back.difference
         reporter.say(
-            f"  logits from a clean cache: largest difference {found['largest_logit_difference']:.2g}"
+            f"  every file's bytes, and logits from a clean cache: largest difference {back.difference:.2g}"
         )
     for problem in problems:
         reporter.warn(problem)
-    return found
+    return found | {"ok": not problems, "problems": problems}
 
 
-def _file_problems(kind: str, repo: dict[str, Any], remote: dict[str, tuple[str, int]]) -> list[str]:
-    problems = [f"{kind}: {name} is gone" for name in repo["files"] if name not in remote]
-    problems += [f"{kind}: {name} was not released" for name in remote if name not in repo["files"]]
-    for name, facts in repo["files"].items():
-        if name in remote and remote[name] not in {
-            (facts["sha256"], facts["size"]),
-            (facts["blob_id"], facts["size"]),
-        }:
-            problems.append(f"{kind}: {name} has other bytes than were released")
-    return problems
+def _listing_problems(
+    api: HfApi, kind: str, repo: dict[str, Any], version: str, hashes: dict[str, FileHash]
+) -> list[str]:
+    repo_id = repo["repo_id"]
+    try:
+        with hub_errors(f"verifying {repo_id}"):
+            tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id).tags}
+            if tags.get(version) != repo["commit"]:
+                return [f"{kind}: tag {version} is at {tags.get(version)}, released at {repo['commit']}"]
+            remote = remote_hashes(api, repo_id, version)
+    except UserError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            return [f"{kind}: {repo_id} is gone"]
+        raise
+    return [f"{kind}: {name} has other bytes than were released" for name in differing(hashes, remote)]

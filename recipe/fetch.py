@@ -4,8 +4,12 @@ What ships with Notus is made on the spot, a local path is pinned by the sha256 
 of the Hub is downloaded at its commit. No later stage looks anywhere but where `inputs.json` points.
 """
 
+from math import prod
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoTokenizer
 
 from recipe.builtin import make_feedback, write_feedback
 from recipe.builtin.base import build_base
@@ -16,8 +20,21 @@ from recipe.progress import Reporter
 from recipe.run import Run, Stage, file_sha256, read_json, write_json
 from recipe.schema import BUILTIN, Science, Source, canonical_sha256
 
-# What a base is made of; anything else in its folder or repository is neither loaded nor pinned.
-BASE_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
+# What a base is made of; anything else in its folder or repository is neither loaded, pinned nor published.
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+BASE_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
@@ -83,35 +100,67 @@ def base_files(folder: Path) -> list[Path]:
     """Return the files of a base, in order of their names.
 
     Raises:
-        UserError: It has no config.json, no safetensors weights or no tokenizer.
+        UserError: It is an adapter, or has no config.json, no tokenizer.json or no safetensors weights.
     """
-    files = sorted({path for pattern in BASE_FILES for path in folder.glob(pattern)})
-    names = {path.name for path in files}
-    for needed, what in (("config.json", "config.json"), ("tokenizer.json", "tokenizer.json")):
-        if needed not in names:
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder}: an adapter, not a model; merge it into its base and name the result")
+    for needed in ("config.json", "tokenizer.json"):
+        if not (folder / needed).is_file():
             raise UserError(
-                f"{folder}: no {what}; model_name_or_path must be a Transformers model with its tokenizer"
+                f"{folder}: no {needed}; model_name_or_path must be a Transformers model with its tokenizer"
             )
-    if not any(name.endswith(".safetensors") for name in names):
-        raise UserError(f"{folder}: no *.safetensors weights; save the base with save_pretrained")
-    return files
+    weights = _weights(folder)
+    for name in weights:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder}: no {name}, no *.safetensors weights there; save the base with save_pretrained"
+            )
+    return sorted(
+        [
+            *(path for path in map(folder.joinpath, BASE_FILES) if path.is_file()),
+            *map(folder.joinpath, weights),
+        ]
+    )
 
 
 def count_parameters(files: list[Path]) -> tuple[int, str]:
-    """Return how many parameters the safetensors among `files` hold, and their commonest dtype."""
-    from math import prod
+    """Return how many parameters the safetensors among `files` hold, and their commonest dtype.
 
-    from safetensors import safe_open
-
+    Raises:
+        UserError: One of them is not whole.
+    """
     counts: dict[str, int] = {}
     for path in files:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as weights:
-                for name in weights.keys():  # noqa: SIM118 - safe_open is no mapping
-                    view = weights.get_slice(name)
-                    dtype = view.get_dtype()
-                    counts[dtype] = counts.get(dtype, 0) + prod(view.get_shape())
+            try:
+                with safe_open(path, "pt") as weights:
+                    for name in weights.keys():  # noqa: SIM118 - safe_open is no mapping
+                        view = weights.get_slice(name)
+                        counts[view.get_dtype()] = counts.get(view.get_dtype(), 0) + prod(view.get_shape())
+            except SafetensorError as error:
+                raise UserError(f"{path}: not whole ({error}); copy or download it again") from None
     return sum(counts.values()), max(counts, key=lambda dtype: counts[dtype])
+
+
+def _weights(folder: Path) -> list[str]:
+    """Return the names of the weights: one file, or an index and its shards."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).is_file() or not index.is_file():
+        return [WEIGHTS]
+    try:
+        return [INDEX, *sorted(set(read_json(index)["weight_map"].values()))]
+    except (ValueError, KeyError, AttributeError):
+        raise UserError(f"{index}: not an index of weights; save the base with save_pretrained") from None
+
+
+def _refuse_unreadable(folder: Path) -> None:
+    """Refuse a base whose configuration or tokenizer Transformers can't read."""
+    for what, auto in (("config.json", AutoConfig), ("tokenizer", AutoTokenizer)):
+        try:
+            auto.from_pretrained(folder)
+        except Exception as error:  # tokenizers raises no narrower type
+            said = str(error).strip().splitlines()[0]
+            raise UserError(f"{folder}: its {what} can't be read ({said}); save the base again") from None
 
 
 def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, Any], str]:
@@ -124,9 +173,16 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
     elif source == "local":
         path = local_path(name, "model_name_or_path").absolute()
     else:
-        path = _download("model", name, science.model_revision, reporter, list(BASE_FILES))
+        path = _download(
+            "model",
+            name,
+            science.model_revision,
+            reporter,
+            [*BASE_FILES, WEIGHTS, INDEX, "model-*.safetensors", "adapter_config.json"],
+        )
     files = base_files(path)
     parameters, dtype = count_parameters(files)
+    _refuse_unreadable(path)
     hashes = {file.name: file_sha256(file) for file in files}
     published = run.recipe.release.hub_base_model_id if source != "hub" else None
     base = {
@@ -167,7 +223,7 @@ def _download(kind: str, repo: str, revision: str, reporter: Reporter, patterns:
     from huggingface_hub import snapshot_download
 
     reporter.say(f"  downloading {repo} at {revision}")
-    with hub_errors(f"{repo} at {revision}"):
+    with hub_errors(f"{repo} at {revision} (no such file or folder here)"):
         return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
 
 

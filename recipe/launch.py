@@ -1,6 +1,8 @@
 """On how many processes a run trains, and torchrun for more than one."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ import torch
 
 from recipe.errors import UserError
 from recipe.schema import Execution, Recipe
+
+ENDING_SECONDS = 30
 
 
 def devices_for(execution: Execution) -> int:
@@ -56,14 +60,35 @@ def launch(folder: Path, out: Path, devices: int, *, quiet: bool) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     command += ["-m", "recipe.launch", str(folder), str(out), "quiet" if quiet else "loud"]
     threads = max(1, (os.cpu_count() or 1) // devices)
-    ended = subprocess.run(command, env={"OMP_NUM_THREADS": str(threads), **os.environ}, check=False)
+    code = _run_to_the_end(command, {"OMP_NUM_THREADS": str(threads), **os.environ})
     if said.is_file():
         text = said.read_text(encoding="utf-8")
         said.unlink()
         raise UserError(text)
-    if ended.returncode:
-        message = f"training on {devices} processes ended with code {ended.returncode}"
+    if code:
+        message = f"training on {devices} processes ended with code {code}"
         raise RuntimeError(message)
+
+
+def _run_to_the_end(command: list[str], environment: dict[str, str]) -> int:
+    """Run torchrun; whatever ends this process by a signal it can see, the ranks end with it."""
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    process.terminate()  # torchrun passes it on to the ranks, and waits for them
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(ENDING_SECONDS)
+                    process.kill()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _rank() -> None:
@@ -75,9 +100,9 @@ def _rank() -> None:
 
     folder, out, loudness = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     first = os.environ["RANK"] == "0"
-    name, values = read_resolved(folder)
-    run = Run(folder, build_recipe(name, values, where=str(folder)))
     try:
+        name, values = read_resolved(folder)
+        run = Run(folder, build_recipe(name, values, where=str(folder)))
         fit(run, out, Reporter(quiet=loudness == "quiet" or not first))
     except UserError as error:
         # Every rank finds the same mistake and ends well, so that torchrun adds nothing to the one line.

@@ -14,7 +14,6 @@ from recipe.errors import UserError
 from recipe.schema import SECTION_OF, SECTIONS, Execution, Recipe, Release, Science, is_commit, source_of
 
 RECIPES = Path(__file__).parent / "recipes"
-DEFAULT = RECIPES / "smoke.yaml"
 
 # The alignment-handbook's keys that say nothing here: it asked for what we always do.
 HANDBOOK_NOISE = {
@@ -104,8 +103,13 @@ def find_recipe(name: str | Path) -> Path:
     raise UserError(f"{name}: no such recipe; give a YAML file or one of: {known}")
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Sequence[str] = (), version: str | None = None) -> Recipe:
     """Load a recipe with all that it extends, `key=value` overrides and the pins of its lock applied.
+
+    Args:
+        name: A recipe file, or the name of a shipped one.
+        overrides: `key=value` each.
+        version: Takes the place of the recipe's `version`.
 
     Raises:
         UserError: A missing or broken file, a circle of `extends`, a key or value that the schema refuses.
@@ -114,6 +118,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     values = _read_chain(path)
     given = dict(_parse_override(text) for text in overrides)
     values = _over(values, _translate_handbook(given, "--set"))
+    if version is not None:
+        values["version"] = version
     return build_recipe(path.stem, _pinned(values, lock_path(path)), where=str(path))
 
 

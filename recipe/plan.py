@@ -34,7 +34,7 @@ class Plan:
     heldout_rows: int | None
     devices: int
     micro_batch_size: int
-    disk_bytes: int
+    disk: dict[str, int]
     memory_bytes: int
     known: tuple[str, ...]
 
@@ -52,7 +52,8 @@ class Plan:
             "global_batch_size": self.global_batch_size,
             "devices": self.devices,
             "micro_batch_size": self.micro_batch_size,
-            "disk_bytes": self.disk_bytes,
+            "disk_bytes": sum(self.disk.values()),
+            "disk_bytes_by_stage": self.disk,
             "memory_bytes_per_device": self.memory_bytes,
             "known": list(self.known),
         }
@@ -97,8 +98,14 @@ def make_plan(recipe: Recipe) -> Plan:
         heldout_rows=heldout,
         devices=devices,
         micro_batch_size=micro,
-        # the base as fetched, the merged copy, the adapter, and the adapter's checkpoint while it is written
-        disk_bytes=2 * base_bytes + 2 * 4 * adapter,
+        # What each stage adds to the run folder. A base of the Hub lies in the Hub's cache, a local one where it is;
+        # publish reads the release back beside the run.
+        disk={
+            "fetch": base_bytes if science.base_source == "builtin" else 0,
+            "train": 2 * 4 * adapter,
+            "merge": base_bytes,
+            "publish": base_bytes * (1 if science.base_source == "hub" else 2) + 4 * adapter,
+        },
         memory_bytes=base_bytes
         + 4 * adapter * (2 + OPTIMIZER_STATES[science.optim])
         + _activations(config, recipe, micro),
@@ -124,7 +131,11 @@ def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
             f"{name}: not here, so its size is not known; set assumed_model_type, or name a local folder"
         )
     try:
-        return AutoConfig.for_model(kind), f"base: not here; taken as the default {kind}"
+        config = AutoConfig.for_model(kind, **recipe.execution.assumed_config)
+        return (
+            config,
+            f"base: not here; taken as {'a' if recipe.execution.assumed_config else 'the default'} {kind}",
+        )
     except ValueError:
         raise UserError(f"assumed_model_type: Transformers has no model type {kind!r}") from None
 

@@ -45,7 +45,7 @@ def show_plan(
             ),
             ("steps", _steps(plan)),
             ("devices", f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"),
-            ("disk", f"{_gb(plan.disk_bytes)} in {folder}"),
+            ("disk", f"{_gb(sum(plan.disk.values()))} in {folder}"),
             ("memory", f"about {_gb(plan.memory_bytes)} a device"),
         ],
         right=False,

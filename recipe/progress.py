@@ -41,6 +41,7 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
         self.console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+        self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
 
     def say(self, text: str = "") -> None:
@@ -54,8 +55,8 @@ class Reporter:
             self.console.print(f"\n{text}", style="bold", markup=False)
 
     def warn(self, text: str) -> None:
-        """Print a warning; `quiet` does not silence it."""
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        """Print a warning to the standard error; `quiet` does not silence it."""
+        self.errors.print(f"warning: {text}", style="yellow", markup=False)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: bool = True) -> None:
         """Print a table: the first column left-aligned, the others right-aligned, or left unless `right`."""

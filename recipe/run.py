@@ -143,7 +143,11 @@ class Run:
         partial.mkdir(parents=True)
         inputs = self._inputs(stage)
         started = time.time()
-        said = stage.work(self, partial, reporter)
+        try:
+            said = stage.work(self, partial, reporter)
+        except UserError:
+            shutil.rmtree(partial)
+            raise
         seconds = time.time() - started
         self._move_in(stage, partial)
         outputs = {

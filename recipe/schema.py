@@ -1,7 +1,8 @@
 """A recipe: its *science* decides which model comes out, its *execution* only how fast and where.
 
 A recipe is flat YAML with the alignment-handbook's own key names; `SECTION_OF` sorts each key into its
-section. Code that reads one section never reads the other.
+section. Code that reads one section never reads the other, but where they meet: in the plan, and in what the trainer
+is told.
 """
 
 import hashlib
@@ -156,6 +157,7 @@ class Execution(_Section):
 
     # What the plan takes for granted until the base and the data are here.
     assumed_model_type: str | None = None
+    assumed_config: dict[str, int | bool] = {}
     assumed_rows: Positive | None = None
 
 
@@ -163,7 +165,7 @@ class Release(_Section):
     """Names: what the model is called and where it goes. No number of the model depends on them."""
 
     model_name: str
-    version: str = "v0.1.0"
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")] = "v0.1.0"
     hub_model_id: str
     hub_merged_model_id: str
     hub_base_model_id: str | None = None

@@ -5,9 +5,9 @@ import json
 import math
 import os
 import resource
+import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from recipe.progress import Reporter
 from recipe.prompt import ChatFormat
 from recipe.run import Run, Stage, write_json
 from recipe.schedule import Schedule, schedule_of
-from recipe.schema import Recipe
+from recipe.schema import Execution, Recipe
 from recipe.trainer import PreferenceTrainer, ProgressCallback
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
@@ -40,7 +40,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     """Write `adapter/` and `training/`, on as many processes as the execution asks for."""
-    refuse_missing_trackers(run.recipe.execution.report_to)
+    refuse_missing_packages(run.recipe.execution)
     devices = devices_for(run.recipe.execution)
     if devices > 1:
         launch(run.folder, out, devices, quiet=reporter.quiet)
@@ -62,6 +62,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         "speed": f"{metrics['pairs_per_second']:.1f} pairs/s",
         "held out": f"{after['pairs']} pairs, reward accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f}, "
         f"margin {before['margin']:+.3f} -> {after['margin']:+.3f}",
+        **_cuts(metrics["tokens"]["train"]),
         "peak memory": f"{metrics['peak_memory_bytes'] / 2**30:.2f} GiB ({metrics['peak_memory_of']})",
     }
 
@@ -78,6 +79,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     heldout, heldout_counts = tokenize(run.path("data", "heldout.parquet"), chat, recipe, reporter)
     schedule = schedule_of(science, len(train))
     checkpoints = run.path("checkpoints")
+    if int(os.environ.get("RANK", "0")) == 0:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that died: nothing resumes from them yet
     args = training_arguments(recipe, schedule, checkpoints)
     model = AutoModelForCausalLM.from_pretrained(
         inputs["base"]["path"],
@@ -87,6 +90,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     refuse_unknown_targets(model, science.lora_target_modules)
     trainer = PreferenceTrainer(
         row_ids=schedule.row_ids(),
+        steps_per_epoch=schedule.steps_per_epoch,
         model=model,
         args=args,
         train_dataset=train,
@@ -100,10 +104,12 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     with reporter.bar("training", schedule.steps) as bar:
         trainer.add_callback(ProgressCallback(bar))
         started = time.monotonic()
-        trainer.train()
+        try:
+            trainer.train()
+        finally:
+            if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
+                checkpoints.rmdir()  # the trainer makes it even where nothing is saved
         seconds = time.monotonic() - started
-    if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
-        checkpoints.rmdir()  # the trainer makes it even where nothing is saved
     policy = summed_logps(trainer, rows, "held out, after", reporter)
     if not trainer.is_world_process_zero():
         return
@@ -195,6 +201,7 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         run_name=recipe.name,
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # every parameter of the adapter is used; a search breaks recomputation
     )
 
 
@@ -231,17 +238,30 @@ def refuse_unknown_targets(model: PreTrainedModel, targets: list[str]) -> None:
             )
 
 
-def refuse_missing_trackers(trackers: Sequence[str]) -> None:
-    """Refuse a tracker whose package is not installed.
+def refuse_missing_packages(execution: Execution) -> None:
+    """Refuse a tracker or an attention whose package is not installed.
 
     Raises:
         UserError: Names it.
     """
-    for tracker in trackers:
+    for tracker in execution.report_to:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(
                 f"report_to: {tracker} is not installed; run pip install 'notus[trackers]', or leave it out"
             )
+    if (
+        execution.attn_implementation == "flash_attention_2"
+        and importlib.util.find_spec("flash_attn") is None
+    ):
+        raise UserError("attn_implementation: flash_attn is not installed; install it, or use sdpa")
+
+
+def _cuts(counts: dict[str, Any]) -> dict[str, str]:
+    """Say what truncation did to the training pairs, if it did anything."""
+    if not counts["prompts_cut"] and not counts["answers_cut"]:
+        return {}
+    equal = f"; {counts['equal_after_cut']} pairs are equal after it" if counts["equal_after_cut"] else ""
+    return {"truncated": f"{counts['prompts_cut']} prompts and {counts['answers_cut']} answers{equal}"}
 
 
 def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_name: str, folder: Path) -> None:

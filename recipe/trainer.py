@@ -1,5 +1,6 @@
 """TRL's DPOTrainer, driven by our tokenization and our schedule, under our progress bar."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from recipe.errors import UserError
 from recipe.progress import Bar
 
 
@@ -31,11 +33,13 @@ class PreferenceTrainer(DPOTrainer):
 
     Args:
         row_ids: The training row of each pair, all optimizer steps in order; one pass over it is the run.
+        steps_per_epoch: Optimizer steps of one pass over the data, for the logs.
         kwargs: As DPOTrainer's; the data sets have `prompt_ids`, `chosen_ids` and `rejected_ids`.
     """
 
-    def __init__(self, *, row_ids: Sequence[int], **kwargs: Any) -> None:
+    def __init__(self, *, row_ids: Sequence[int], steps_per_epoch: int, **kwargs: Any) -> None:
         self._row_ids = row_ids
+        self._steps_per_epoch = steps_per_epoch
         super().__init__(**kwargs)
 
     @property
@@ -49,6 +53,11 @@ class PreferenceTrainer(DPOTrainer):
         assert self.data_collator is not None
         batch: dict[str, torch.Tensor] = self.data_collator([dict(row) for row in rows])
         return batch
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log with the epoch of the data: to the trainer the whole run is one."""
+        self.state.epoch = self.state.global_step / self._steps_per_epoch
+        super().log(logs, start_time)
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # tokenized, truncated and counted by recipe.prompt
@@ -77,6 +86,14 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        """Show the loss and the margin of the last logged step."""
+        """Show the loss and the margin of the last logged step.
+
+        Raises:
+            UserError: The run has diverged.
+        """
+        for name in ("loss", "grad_norm"):
+            if logs and not math.isfinite(logs.get(name, 0.0)):
+                where = f"training: {name} is {logs[name]} at step {state.global_step}"
+                raise UserError(f"{where}; lower learning_rate, or look at the rows")
         if logs and "loss" in logs:
             self.bar.note(f"loss {logs['loss']:.4f}  margin {logs.get('rewards/margins', 0.0):+.3f}")

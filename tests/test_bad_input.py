@@ -26,7 +26,7 @@ def refused(cli: Cli, recipe: Path, *arguments: object, command: str = "train") 
     """Return the line that `notus train` refuses with; the run folder must hold no output of any stage."""
     run = recipe.parent / "run"
     line = cli(command, recipe, "--run", run, *arguments).mistake
-    assert not list(run.glob("*.partial")) or not list(run.glob(".*.partial/*/*"))
+    assert not list(run.glob(".*.partial"))
     stages = (
         json.loads((run / "manifest.json").read_text())["stages"] if (run / "manifest.json").exists() else {}
     )
@@ -69,6 +69,45 @@ def test_a_base_without_weights(cli: Cli, recipe: Path, tiny: Path) -> None:
     assert "no *.safetensors weights" in line
 
 
+def test_an_adapter_is_no_base(cli: Cli, recipe: Path, trained: Path) -> None:
+    line = refused(cli, recipe, "--set", f"model_name_or_path={trained / 'adapter'}")
+    assert "an adapter, not a model" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("model.safetensors", b"\x10\0\0\0\0\0\0\0{", "not whole"),
+        ("tokenizer.json", b"{", "tokenizer can't be read"),
+        ("config.json", b"{", "config"),
+    ],
+)
+def test_a_broken_base(cli: Cli, recipe: Path, tiny: Path, name: str, content: bytes, said: str) -> None:
+    base = recipe.parent / "base"
+    shutil.copytree(tiny / "base", base)
+    (base / name).write_bytes(content)
+    assert said in refused(cli, recipe, "--set", f"model_name_or_path={base}")
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of a run that goes to infinity
+def test_a_run_that_diverges_says_at_which_step(cli: Cli, recipe: Path) -> None:
+    line = refused(cli, recipe, "--set", "learning_rate=1e30")
+    assert "lower learning_rate" in line
+    assert " at step " in line
+
+
+def test_what_is_not_installed(cli: Cli, recipe: Path) -> None:
+    assert "wandb is not installed" in refused(cli, recipe, "--set", "report_to=[wandb]")
+    assert "flash_attn is not installed" in refused(
+        cli, recipe, "--set", "attn_implementation=flash_attention_2"
+    )
+
+
+@pytest.mark.parametrize("tag", ["bad tag", 'a"b', "v1..2", "-x", "v1.lock/"])
+def test_a_tag_that_git_would_not_take(cli: Cli, recipe: Path, tag: str) -> None:
+    assert "version: " in cli("publish", recipe, f"--tag={tag}").mistake
+
+
 def test_prompt_as_long_as_all(cli: Cli, recipe: Path) -> None:
     line = refused(cli, spoil(recipe, max_prompt_length=256))
     assert "max_prompt_length (256) must be less than max_length (256)" in line
@@ -82,9 +121,6 @@ def test_lora_target_that_the_base_lacks(cli: Cli, recipe: Path) -> None:
 
 def test_micro_batch_that_does_not_divide(cli: Cli, recipe: Path) -> None:
     assert "micro_batch_size: 3 x 1 device(s)" in refused(cli, recipe, "--set", "micro_batch_size=3")
-
-
-ROW = {"prompt": "Hi", "chosen": "Hello!", "rejected": "No."}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +185,7 @@ def test_a_folder_that_is_no_run(cli: Cli, recipe: Path) -> None:
 
 def test_too_little_disk_is_seen_before(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("recipe.run.shutil.disk_usage", lambda _: usage._replace(free=1_000_000))
+    monkeypatch.setattr("recipe.run.shutil.disk_usage", lambda _: usage._replace(free=10))
     line = refused(cli, recipe)
     assert "GB needed on this disk, 0.00 GB free" in line
     assert not (recipe.parent / "run").exists()

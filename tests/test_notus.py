@@ -79,7 +79,7 @@ def test_check_says_what_a_release_still_needs(cli: Cli) -> None:
     ended = cli("recipe", "check", "notus-7b-v1-lora")
     assert ended.code == 0
     assert "the recipe is sound" in ended.out
-    assert ended.out.count("is not pinned") == 2
+    assert ended.err.count("is not pinned") == 2
 
 
 def test_a_second_time_does_nothing_twice(trained: Path, tiny: Path) -> None:

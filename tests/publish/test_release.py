@@ -103,6 +103,19 @@ def test_a_second_time_nothing_is_done_and_said_so(published: Path, tiny: Path, 
     assert (published / "release.json").read_bytes() == before
 
 
+def test_a_record_that_was_lost_is_written_again(
+    published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(published, tmp_path / "run")
+    (tmp_path / "run" / "release.json").unlink()
+    ended = fresh(
+        "publish", tiny / "tiny.yaml", "--run", tmp_path / "run", "--hub", "remote", cwd=tiny, **hub
+    )
+    assert ended.code == 0, ended.err
+    was, now = (json.loads((run / "release.json").read_text()) for run in (published, tmp_path / "run"))
+    assert now["repositories"] == was["repositories"]
+
+
 def test_verify_finds_the_release_and_a_changed_file(
     published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
 ) -> None:
@@ -114,7 +127,7 @@ def test_verify_finds_the_release_and_a_changed_file(
     (tmp_path / "run" / "release.json").write_text(json.dumps(release))
     ended = fresh("verify", tiny / "tiny.yaml", "--run", tmp_path / "run", "--hub", "remote", cwd=tiny, **hub)
     assert ended.code == 1
-    assert "adapter_model.safetensors has other bytes than were released" in ended.out
+    assert "adapter_model.safetensors has other bytes than were released" in ended.err
 
 
 def test_a_tag_on_other_content_is_refused(
@@ -163,6 +176,27 @@ def test_stale_files_go_in_the_same_commit(
     )
     assert b"'model.safetensors'" in listed.stdout
     assert b"00001-of-00002" not in listed.stdout
+
+
+def test_a_byte_that_flips_on_the_hub_is_found(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "runs" / "tiny")
+    # A proxy for the world must not stand between us and the Hub on this machine.
+    proxied = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
+    ended = fresh("publish", tiny / "tiny.yaml", "--hub", "local", cwd=tmp_path, **proxied)
+    assert ended.code == 0, ended.err
+    files = json.loads((tmp_path / "runs" / "tiny" / "release.json").read_text())["repositories"]["adapter"][
+        "files"
+    ]
+    assert fresh("verify", tiny / "tiny.yaml", "--hub", "local", cwd=tmp_path).code == 0
+    sha256 = files["adapter_model.safetensors"]["sha256"]
+    stored = next(path for path in (tmp_path / "runs" / "hub" / "lfs").rglob("*") if path.name == sha256)
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 1  # the last bit of a weight: too little for the logits, enough for a hash
+    stored.chmod(0o600)
+    stored.write_bytes(content)
+    ended = fresh("verify", tiny / "tiny.yaml", "--hub", "local", cwd=tmp_path)
+    assert ended.code == 1, ended.err
+    assert "adapter_model.safetensors" in ended.err
 
 
 def test_wrong_token(trained: Path, tiny: Path, hub: dict[str, str], tmp_path: Path) -> None:

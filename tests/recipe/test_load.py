@@ -487,6 +487,7 @@ OTHER: dict[str, object] = {
     "save_total_limit": 3,
     "report_to": ["wandb"],
     "assumed_model_type": "llama",
+    "assumed_config": {"vocab_size": 7},
     "assumed_rows": 3,
     "model_name": "Other",
     "version": "v9",

@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from peft import PeftModel
 from pyarrow import parquet
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
+from recipe.merge import expected_weights, refuse_other_weights
 from tests.support import ROOT, fresh
 
 
@@ -50,7 +54,12 @@ def test_another_seed_is_another_adapter(trained: Path, tiny: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "execution",
-    [["micro_batch_size=2"], ["devices=2"], ["gradient_checkpointing=true"], ["attn_implementation=eager"]],
+    [
+        ["micro_batch_size=2"],
+        ["devices=2"],
+        ["devices=2", "gradient_checkpointing=true"],
+        ["attn_implementation=eager"],
+    ],
     ids=str,
 )
 def test_another_execution_has_the_same_loss_at_every_step(
@@ -90,6 +99,54 @@ def test_a_base_that_was_moved_is_found_where_the_recipe_now_says(
     moved = ("--set", f"model_name_or_path={tmp_path / 'elsewhere' / 'base'}", "--json")
     ended = fresh("merge", tiny / "tiny.yaml", "--run", tmp_path / "run", *moved, cwd=tiny)
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_ended_by_a_signal_no_rank_is_left(tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "ended"
+    command = [sys.executable, "-m", "notus", "train", str(tiny / "tiny.yaml"), "--run", str(run), "--quiet"]
+    command += ["--set", "devices=2", "--set", "max_steps=1000"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not (run / ".train.partial" / "training").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(60) == 143
+    ranks = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(run).encode() in _cmdline(path)]
+    assert ranks == []
+
+
+def _cmdline(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
+@pytest.mark.slow
+def test_a_bfloat16_base_is_merged_and_probed_as_it_is_stored(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny / "base", base)
+    stored = {name: tensor.bfloat16() for name, tensor in load_file(base / "model.safetensors").items()}
+    save_file(stored, base / "model.safetensors", metadata={"format": "pt"})
+    (base / "config.json").write_text((base / "config.json").read_text().replace("float32", "bfloat16"))
+    run = tmp_path / "run"
+    sets = ("--set", f"model_name_or_path={base}", "--set", "torch_dtype=float32")
+    ended = fresh("merge", tiny / "tiny.yaml", "--run", run, *sets, cwd=tiny)
+    assert ended.code == 0, ended.err
+    assert json.loads((run / "probe" / "probe.json").read_text())["dtype"] == "bfloat16"
+    with safe_open(run / "merged" / "model.safetensors", "pt") as weights:
+        assert {str(weights.get_slice(name).get_dtype()) for name in weights.keys()} == {"BF16"}  # noqa: SIM118
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")
+def test_a_lost_adapter_is_no_merge(trained: Path, tiny: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny / "base")
+    expected = expected_weights(PeftModel.from_pretrained(base, str(trained / "adapter")))
+    assert len(expected) == 4 * 2
+    refuse_other_weights(AutoModelForCausalLM.from_pretrained(trained / "merged"), expected)
+    with pytest.raises(RuntimeError, match="is not base plus adapter"):
+        refuse_other_weights(AutoModelForCausalLM.from_pretrained(tiny / "base"), expected)
 
 
 def test_adapter_is_float32_and_names_its_base(trained: Path) -> None:
