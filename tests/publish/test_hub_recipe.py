@@ -86,7 +86,7 @@ def test_a_repository_that_is_not_there(tiny: Path, hub: dict[str, str], tmp_pat
         "fetch", tiny / "tiny.yaml", "--run", tmp_path / "run", "--set", "model_name_or_path=notus/nowhere",
         "--set", "assumed_model_type=mistral", cwd=tmp_path, **hub,
     )  # fmt: skip
-    assert "notus/nowhere at main: no such repository" in ended.mistake
+    assert "notus/nowhere at main (no such file or folder here): no such repository" in ended.mistake
     ended = fresh(
         "fetch", tiny / "tiny.yaml", "--run", tmp_path / "run", "--set", "model_name_or_path=notus/nowhere",
         "--set", "assumed_model_type=mistral", cwd=tmp_path, **hub | {"HF_ENDPOINT": "http://127.0.0.1:9"},
