@@ -11,6 +11,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "none"
+nox.options.stop_on_first_error = True
 nox.options.sessions = ["lint", "typecheck", "tests"]
 
 ROOT = Path(__file__).parent
