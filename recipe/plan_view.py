@@ -53,7 +53,9 @@ def show_plan(
     reporter.head("files to publish")
     repos = publishes(recipe, plan)
     reporter.table(
-        ("repository", "files", "size"), [(name, ", ".join(files), _gb(size)) for name, files, size in repos]
+        ("repository", "weights", "files"),
+        [(name, _gb(size), ", ".join(files)) for name, files, size in repos],
+        right=False,
     )
     for known in plan.known:
         reporter.say(f"  {known}")
