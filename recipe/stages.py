@@ -30,10 +30,10 @@ def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
             f"{count} {reason}" for reason, count in sorted(summary.left_out.items())
         )
     if (audit := summary.ultrafeedback) is not None:
-        said["by ratings, not overall_score"] = (
-            f"the chosen answer differs in {audit['chosen_differs_share']:.1%} of the rows; "
-            f"{audit['faulty_completions']} completions have overall_score 10 and a mean rating of 2 or less"
+        said["differs from overall_score's"] = (
+            f"the chosen answer of {audit['chosen_differs_share']:.1%} of the rows"
         )
+        said["overall_score 10, mean rating <= 2"] = f"{audit['faulty_completions']} completions"
     return said
 
 
