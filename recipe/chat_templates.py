@@ -12,5 +12,3 @@ ZEPHYR_CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ '<|assistant|>\n' }}{%- endif -%}"
 )
-
-CHAT_TEMPLATES = {"zephyr": ZEPHYR_CHAT_TEMPLATE}

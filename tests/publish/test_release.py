@@ -24,8 +24,9 @@ facts = json.load(open(f"{probe}/probe.json"))
 saved = load_file(f"{probe}/logits.safetensors")
 config = PeftConfig.from_pretrained(adapter, revision=tag)
 tokenizer = AutoTokenizer.from_pretrained(adapter, revision=tag)
+pinned = AutoModelForCausalLM.from_pretrained(base, revision=config.revision)
 models = {
-    "PeftModel": PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter, revision=tag),
+    "PeftModel": PeftModel.from_pretrained(pinned, adapter, revision=tag),
     "AutoPeft": AutoPeftModelForCausalLM.from_pretrained(adapter, revision=tag),
     "merged": AutoModelForCausalLM.from_pretrained(merged, revision=tag),
 }
