@@ -1,6 +1,7 @@
 """The command line: one short function a stage, imports inside, so that `notus --help` answers at once."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -183,6 +184,52 @@ def run_all(
     raise typer.Exit(0 if result["verify"]["ok"] else 1)
 
 
+@app.command()
+def tokens(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows to print. [default: 3, or all with --json]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row on stdout.")] = False,
+) -> None:
+    """Print the rows of the data as the recipe tokenizes, masks and truncates them."""
+    from recipe.tokens import RecipeTokens, show_row
+
+    reporter = _reporter(False, as_json)
+    rows = RecipeTokens(_load(recipe, set_), reporter)
+    for row in itertools.islice(rows, limit or (None if as_json else 3)):
+        if as_json:
+            sys.stdout.write(json.dumps(row.as_dict()) + "\n")
+        else:
+            show_row(row, rows.tokenizer, reporter)
+    for reason, count in sorted(rows.left_out.items()):
+        reporter.warn(f"{count} row(s) left out: {reason}")
+
+
+@app.command()
+def schedule(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Training rows. [default: as many as the plan counts]")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON array of training rows an optimizer step on stdout."),
+    ] = False,
+) -> None:
+    """Print which training rows each optimizer step sees, on any number of devices."""
+    from recipe.schedule_view import schedule_for, show_schedule
+
+    found = schedule_for(_load(recipe, set_), rows)
+    if not as_json:
+        show_schedule(found, _reporter(False, False))
+        return
+    for step in found.step_rows():
+        sys.stdout.write(json.dumps(step) + "\n")
+
+
 @recipe_app.command(name="show")
 def recipe_show(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
     """Print a recipe with all that it extends, by section."""
@@ -317,7 +364,7 @@ def _bring(loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: st
     wanted = every[: [stage.name for stage in every].index(upto) + 1]
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
     if missing:
-        disk = make_plan(loaded).disk
+        disk = make_plan(loaded, count=False).disk
         refuse_full_disk(opened.folder, sum(disk.get(name, 0) for name in missing))
     with opened.locked():
         return opened.bring(wanted, reporter)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from recipe.builtin import make_feedback, write_feedback
 from recipe.builtin.base import build_base
@@ -19,15 +19,14 @@ from recipe.hub import hub_errors
 from recipe.progress import Reporter
 from recipe.run import Run, Stage, file_sha256, read_json, write_json
 from recipe.schema import BUILTIN, Science, Source, canonical_sha256
+from recipe.tokenizer import load_tokenizer
 
 # What a base is made of; anything else in its folder or repository is neither loaded, pinned nor published.
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-BASE_FILES = (
+TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
-    "config.json",
-    "generation_config.json",
     "merges.txt",
     "special_tokens_map.json",
     "tokenizer.json",
@@ -35,6 +34,7 @@ BASE_FILES = (
     "tokenizer_config.json",
     "vocab.json",
 )
+BASE_FILES = tuple(sorted([*TOKENIZER_FILES, "config.json", "generation_config.json"]))
 
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
@@ -49,9 +49,10 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     folder = out / "inputs"
     folder.mkdir()
     base, base_said = _fetch_base(run, folder, reporter)
-    train, heldout, revision = _fetch_data(science, folder, reporter)
+    train, heldout, revision = bring_data(science, folder, reporter)
     inputs = {
         "base": base,
+        "tokenizer": _fetch_tokenizer(science, base, reporter),
         "data": {
             "name": _public_name(science.dataset, science.dataset_source),
             "source": science.dataset_source,
@@ -74,8 +75,10 @@ def outside_sha256(run: Run) -> str:
     files: list[Path] = []
     if science.base_source == "local":
         files += base_files(local_path(science.model_name_or_path, "model_name_or_path"))
+    if science.tokenizer and science.tokenizer_source == "local":
+        files += tokenizer_files(local_path(science.tokenizer, "tokenizer"))
     if science.dataset_source == "local":
-        train, heldout = _split_files(local_path(science.dataset, "dataset"), science)
+        train, heldout = split_files(local_path(science.dataset, "dataset"), science)
         files += [*train, *(heldout or ())]
     return canonical_sha256([[path.name, file_sha256(path)] for path in files])
 
@@ -88,8 +91,15 @@ def load_inputs(run: Run) -> dict[str, Any]:
         base["path"] = local_path(science.model_name_or_path, "model_name_or_path")
     else:
         base["path"] = _open(base["path"], run)
+    tokenizer = inputs["tokenizer"]
+    if science.tokenizer is None:
+        tokenizer["path"] = base["path"]
+    elif tokenizer["source"] == "local":
+        tokenizer["path"] = local_path(science.tokenizer, "tokenizer")
+    else:
+        tokenizer["path"] = _open(tokenizer["path"], run)
     if data["source"] == "local":
-        data["train"], data["heldout"] = _split_files(local_path(science.dataset, "dataset"), science)
+        data["train"], data["heldout"] = split_files(local_path(science.dataset, "dataset"), science)
     else:
         for side in ("train", "heldout"):
             data[side] = None if data[side] is None else [_open(path, run) for path in data[side]]
@@ -123,6 +133,17 @@ def base_files(folder: Path) -> list[Path]:
     )
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return the files of a tokenizer, in order of their names.
+
+    Raises:
+        UserError: It has no tokenizer.json.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{folder}: no tokenizer.json; tokenizer must be a folder with a fast tokenizer")
+    return [path for path in map(folder.joinpath, TOKENIZER_FILES) if path.is_file()]
+
+
 def count_parameters(files: list[Path]) -> tuple[int, str]:
     """Return how many parameters the safetensors among `files` hold, and their commonest dtype.
 
@@ -153,14 +174,15 @@ def _weights(folder: Path) -> list[str]:
         raise UserError(f"{index}: not an index of weights; save the base with save_pretrained") from None
 
 
-def _refuse_unreadable(folder: Path) -> None:
-    """Refuse a base whose configuration or tokenizer Transformers can't read."""
-    for what, auto in (("config.json", AutoConfig), ("tokenizer", AutoTokenizer)):
-        try:
-            auto.from_pretrained(folder)
-        except Exception as error:  # tokenizers raises no narrower type
-            said = str(error).strip().splitlines()[0]
-            raise UserError(f"{folder}: its {what} can't be read ({said}); save the base again") from None
+def _refuse_unreadable(folder: Path) -> int:
+    """Refuse a base whose configuration or tokenizer can't be read; return the size of its vocabulary."""
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except Exception as error:  # a checkpoint's faults come as errors of many types
+        said = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: its config.json can't be read ({said}); save the base again") from None
+    load_tokenizer(folder)
+    return int(config.get_text_config().vocab_size)
 
 
 def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, Any], str]:
@@ -182,7 +204,7 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
         )
     files = base_files(path)
     parameters, dtype = count_parameters(files)
-    _refuse_unreadable(path)
+    vocab_size = _refuse_unreadable(path)
     hashes = {file.name: file_sha256(file) for file in files}
     published = run.recipe.release.hub_base_model_id if source != "hub" else None
     base = {
@@ -192,27 +214,72 @@ def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, A
         "path": _where(path, folder),
         "parameters": parameters,
         "dtype": dtype,
+        "vocab_size": vocab_size,
         "bytes": sum(file.stat().st_size for file in files),
         "sha256": hashes,
     }
     return base, said
 
 
-def _fetch_data(
+def _fetch_tokenizer(science: Science, base: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Return what the tokenizer is; the base's own if the recipe names no other."""
+    if science.tokenizer is None:
+        return {key: base[key] for key in ("name", "source", "revision", "path")}
+    path = bring_tokenizer(science, reporter)
+    hashes = {file.name: file_sha256(file) for file in tokenizer_files(path)}
+    source = science.tokenizer_source
+    ids = max(load_tokenizer(path).get_vocab().values()) + 1
+    if ids > base["vocab_size"]:
+        raise UserError(
+            f"{path}: has ids up to {ids - 1}, the base's vocabulary {base['vocab_size']}; give a smaller one"
+        )
+    return {
+        "name": _public_name(science.tokenizer, source),
+        "source": source,
+        "revision": path.name if source == "hub" else f"sha256-{canonical_sha256(hashes)[:16]}",
+        "path": str(path.absolute()),
+        "sha256": hashes,
+    }
+
+
+def bring_tokenizer(science: Science, reporter: Reporter) -> Path:
+    """Return the folder of the recipe's tokenizer, or of its base if that is not made on the spot.
+
+    Raises:
+        UserError: There is none there.
+    """
+    key = "model_name_or_path" if science.tokenizer is None else "tokenizer"
+    name: str = getattr(science, key)
+    if science.tokenizer_source == "local":
+        folder = local_path(name, key)
+        tokenizer_files(folder)
+        return folder
+    revision = science.model_revision if science.tokenizer is None else science.tokenizer_revision
+    return _download("model", name, revision, reporter, list(TOKENIZER_FILES))
+
+
+def bring_data(
     science: Science, folder: Path, reporter: Reporter
 ) -> tuple[list[Path], list[Path] | None, str | None]:
-    """Return the files to train on, those held out if they are apart, and the commit if they are of the Hub."""
+    """Return the files to train on, those held out if they are apart, and the commit if they are of the Hub.
+
+    Data that are made on the spot are written to `folder`.
+
+    Raises:
+        UserError: They are not there.
+    """
     if science.dataset_source == "builtin":
         path = folder / "feedback.jsonl"
         write_feedback(path)
         return [path], None, None
     if science.dataset_source == "local":
-        return *_split_files(local_path(science.dataset, "dataset"), science), None
+        return *split_files(local_path(science.dataset, "dataset"), science), None
     snapshot = _download("dataset", science.dataset, science.dataset_revision, reporter, None)
-    return *_split_files(snapshot, science), snapshot.name
+    return *split_files(snapshot, science), snapshot.name
 
 
-def _split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] | None]:
+def split_files(path: Path, science: Science) -> tuple[list[Path], list[Path] | None]:
+    """Return the local files to train on, and those held out if they are a split of their own."""
     if path.is_file():
         return [path], None
     splits = [data_files(path, split) for split in science.dataset_splits]

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch.nn import functional
 
 from recipe.progress import Reporter
-from recipe.trainer import PreferenceTrainer
+from recipe.trainer import PreferenceTrainer, summed_logps
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class HeldOut:
         return asdict(self)
 
 
-def summed_logps(
+def heldout_logps(
     trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], title: str, reporter: Reporter
 ) -> torch.Tensor:
     """Return the summed log-probability of each answer under the trainer's policy as it is now.
 
     Args:
         trainer: Gives the model, the collator, the device and the batch size.
-        rows: Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`.
+        rows: Rows as `recipe.trainer.PairCollator` takes them.
         title: What the progress bar says.
         reporter: Shows it.
 
@@ -69,10 +69,7 @@ def summed_logps(
                 key: value.to(device)
                 for key, value in trainer.collate([rows[place] for place in batch]).items()
             }
-            mask = inputs.pop("completion_mask")
-            labels = inputs["input_ids"].masked_fill(mask == 0, -100)
-            logps = model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs.sum(dim=1)
-            chosen, rejected = logps.double().cpu().chunk(2)
+            chosen, rejected = summed_logps(model, inputs).double().cpu().chunk(2)
             found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
     model.train(training)
     if accelerator.num_processes > 1:

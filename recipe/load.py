@@ -25,7 +25,11 @@ HANDBOOK_NOISE = {
     "preprocessing_num_workers",
     "push_to_hub",
 }
-REVISION_OF = {"model_name_or_path": "model_revision", "dataset": "dataset_revision"}
+REVISION_OF = {
+    "model_name_or_path": "model_revision",
+    "tokenizer": "tokenizer_revision",
+    "dataset": "dataset_revision",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -172,23 +176,21 @@ def read_lock(path: Path) -> dict[str, str]:
 
 
 def hub_inputs(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return lock key -> (revision key, lock value's repository) for each Hub repository named in `values`."""
+    """Return revision key -> (lock key, repository) for each Hub repository named in `values`."""
     inputs = {}
-    for kind, name_key, revision_key in (
-        ("model", "model_name_or_path", "model_revision"),
-        ("dataset", "dataset", "dataset_revision"),
-    ):
+    for name_key, revision_key in REVISION_OF.items():
+        kind = "dataset" if name_key == "dataset" else "model"
         name, revision = values.get(name_key), values.get(revision_key, "main")
         if isinstance(name, str) and isinstance(revision, str) and source_of(name) == "hub":
-            inputs[f"{kind}:{name}@{revision}"] = (revision_key, name)
+            inputs[revision_key] = (f"{kind}:{name}@{revision}", name)
     return inputs
 
 
 def _pinned(values: dict[str, Any], lock: Path) -> dict[str, Any]:
     values = _split_revisions(values)
     pins = read_lock(lock)
-    keys = {key: revision_key for key, (revision_key, _) in hub_inputs(values).items()}
-    return values | {revision_key: pins[key] for key, revision_key in keys.items() if key in pins}
+    keys = {revision_key: key for revision_key, (key, _) in hub_inputs(values).items()}
+    return values | {revision_key: pins[key] for revision_key, key in keys.items() if key in pins}
 
 
 def _split_revisions(values: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +224,10 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` laid over `under`; a revision belongs to the repository that it was given for."""
+    """Return `values` laid over `under`; what was said of one base or data set does not hold for another."""
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
+    if "dataset" in values:
+        stale |= {"dataset_format", "assumed_dataset_rows"}
     return {key: value for key, value in under.items() if key not in stale} | values
 
 

@@ -12,11 +12,12 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.run import Run, Stage, read_json, refuse_full_disk, write_json
+from recipe.tokenizer import load_tokenizer
 
 PROBES = (
     "What is the capital of France?",
@@ -33,7 +34,7 @@ ROUNDINGS = 2
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     """Write `merged/` and `probe/`."""
     base = load_inputs(run)["base"]
-    tokenizer = AutoTokenizer.from_pretrained(run.path("adapter"))
+    tokenizer = load_tokenizer(run.path("adapter"))
     prompts = [probe_ids(tokenizer, prompt) for prompt in PROBES]
     folder = out / "merged"
     with reporter.bar("merging", 4) as bar:

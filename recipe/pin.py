@@ -24,7 +24,7 @@ def pin(name: str | Path) -> tuple[Path, dict[str, str]]:
     path = find_recipe(name)
     lock = lock_path(path)
     pins = read_lock(lock)
-    for key, (_, repo) in hub_inputs(load_recipe(path).flat()).items():
+    for key, repo in hub_inputs(load_recipe(path).flat()).values():
         kind, revision = key.partition(":")[0], key.rpartition("@")[2]
         if key in pins or is_commit(revision):
             continue

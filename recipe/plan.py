@@ -8,8 +8,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from recipe.builtin.base import base_config
 from recipe.builtin.feedback import DEFAULT_PROMPTS
+from recipe.curate import count_rows
 from recipe.errors import UserError
-from recipe.fetch import base_files, local_path
+from recipe.fetch import base_files, local_path, split_files, tokenizer_files
 from recipe.launch import devices_for, micro_batch_size
 from recipe.schedule import schedule_of
 from recipe.schema import Recipe
@@ -30,6 +31,7 @@ class Plan:
     global_batch_size: int
     steps: int | None
     steps_per_epoch: int | None
+    epochs: float | None
     train_rows: int | None
     heldout_rows: int | None
     devices: int
@@ -49,6 +51,7 @@ class Plan:
             "heldout_rows": self.heldout_rows,
             "steps_per_epoch": self.steps_per_epoch,
             "steps": self.steps,
+            "epochs": self.epochs,
             "global_batch_size": self.global_batch_size,
             "devices": self.devices,
             "micro_batch_size": self.micro_batch_size,
@@ -59,20 +62,23 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe) -> Plan:
+def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
     """Return the plan of a recipe from what is here: its own keys, and its base and data where they lie.
 
     A base or data set that is not here is planned for by the recipe's `assumed_...` keys.
+
+    Args:
+        recipe: The recipe.
+        count: Whether to count the rows of local data, which reads them.
+
+    Raises:
+        UserError: A local path that is not there, a target that the base has not, too few rows.
     """
     science, execution = recipe.science, recipe.execution
     config, known_base = _base_config(recipe)
-    rows, known_rows = _rows(recipe)
-    heldout = science.test_size if len(science.dataset_splits) == 1 else None
-    train = None if rows is None else rows - (heldout or 0)
-    if train is not None and train < 1:
-        raise UserError(
-            f"test_size: {heldout} of {rows} rows held out leave none to train on; change test_size"
-        )
+    if science.tokenizer and science.tokenizer_source == "local":
+        tokenizer_files(local_path(science.tokenizer, "tokenizer"))
+    train, heldout, known_rows = _rows(recipe, count)
     schedule = None if train is None else schedule_of(science, train)
     with torch.device("meta"):  # shapes only: a 7B model in a second
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
@@ -94,6 +100,7 @@ def make_plan(recipe: Recipe) -> Plan:
         # max_steps needs no rows to be known
         steps=schedule.steps if schedule else science.max_steps if science.max_steps > 0 else None,
         steps_per_epoch=schedule.steps_per_epoch if schedule else None,
+        epochs=round(schedule.epochs_after(schedule.steps), 4) if schedule else None,
         train_rows=train,
         heldout_rows=heldout,
         devices=devices,
@@ -140,18 +147,30 @@ def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
         raise UserError(f"assumed_model_type: Transformers has no model type {kind!r}") from None
 
 
-def _rows(recipe: Recipe) -> tuple[int | None, str]:
-    science = recipe.science
+def _rows(recipe: Recipe, count: bool) -> tuple[int | None, int | None, str]:
+    """Return the rows to train on and those held out, before any is left out, and what they were counted on."""
+    science, assumed = recipe.science, recipe.execution.assumed_dataset_rows
+    known = "data: not here; rows not counted"
+    rows = heldout = None
     if science.dataset_source == "builtin":
-        return DEFAULT_PROMPTS, "data: made on the spot, rows counted before any is left out"
-    if science.dataset_source == "hub" and recipe.execution.assumed_rows:
-        return (
-            recipe.execution.assumed_rows,
-            f"data: not here; taken as {recipe.execution.assumed_rows:,} rows",
+        rows, known = DEFAULT_PROMPTS, "data: made on the spot, rows counted before any is left out"
+    elif science.dataset_source == "local" and not count:
+        return None, None, known
+    elif science.dataset_source == "local":
+        path = local_path(science.dataset, "dataset")
+        files, apart = split_files(path, science)
+        rows = count_rows(files)
+        heldout = None if apart is None else count_rows(apart)
+        known = f"data: {path.name}, rows counted before any is left out"
+    elif assumed:
+        rows, known = assumed, f"data: not here; taken as {assumed:,} rows"
+    if heldout is not None or (science.dataset_source == "hub" and len(science.dataset_splits) > 1):
+        return rows, heldout, known
+    if rows is not None and rows <= science.test_size:
+        raise UserError(
+            f"test_size: {science.test_size} of {rows} rows held out leave none to train on; change test_size"
         )
-    if science.dataset_source == "local":
-        local_path(science.dataset, "dataset")
-    return None, "data: rows not counted before they are curated"
+    return None if rows is None else rows - science.test_size, science.test_size, known
 
 
 def _adapter_parameters(model: PreTrainedModel, recipe: Recipe) -> int:

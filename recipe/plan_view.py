@@ -90,7 +90,9 @@ def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
 def _steps(plan: Plan) -> str:
     if plan.steps is None:
         return "not known yet"
-    return f"{plan.steps} ({plan.steps_per_epoch} an epoch)" if plan.steps_per_epoch else f"{plan.steps}"
+    if plan.steps_per_epoch is None:
+        return f"{plan.steps}"
+    return f"{plan.steps}, {plan.steps_per_epoch} an epoch; ends at epoch {plan.epochs:.2f}"
 
 
 def _gb(size: int) -> str:

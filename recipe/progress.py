@@ -49,6 +49,11 @@ class Reporter:
         if not self.quiet:
             self.console.print(text, markup=False)
 
+    def print(self, text: Text) -> None:
+        """Print styled text."""
+        if not self.quiet:
+            self.console.print(text)
+
     def head(self, text: str) -> None:
         """Print the heading of a stage."""
         if not self.quiet:

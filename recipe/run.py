@@ -138,10 +138,10 @@ class Run:
             assert entry is not None
             return {"stage": stage.name, "ran": False, **entry["said"]}
         reporter.head(f"{stage.name}: {stage.does}")
+        inputs = self._inputs(stage)
         partial = self.path(f".{stage.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        inputs = self._inputs(stage)
         started = time.time()
         try:
             said = stage.work(self, partial, reporter)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(gt=0)]
 Source = Literal["builtin", "local", "hub"]
 BUILTIN = "builtin:"
+MASKING = ("eager", "sdpa")  # implementations of attention that can hide a token from the others
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -57,6 +58,8 @@ class Science(_Section):
     model_revision: str = "main"
     torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     bf16: bool = False
+    tokenizer: str | None = None  # another folder or repository than the base's own
+    tokenizer_revision: str = "main"
 
     # data
     dataset: str
@@ -65,9 +68,16 @@ class Science(_Section):
     dataset_splits: Annotated[list[str], Field(min_length=1, max_length=2)] = ["train"]
     binarize_by: Literal["ratings", "overall_score"] = "ratings"
     test_size: Positive = 2000
+    leave_out: list[Literal["empty_prompt", "empty_response", "equal_answers", "equal_ratings"]] = [
+        "empty_prompt",
+        "empty_response",
+        "equal_answers",
+        "equal_ratings",
+    ]
 
     # text
     chat_template: Literal["zephyr", "tokenizer"] = "tokenizer"
+    tokenization: Literal["current", "zephyr-2023"] = "current"
     max_length: Positive = 1024
     max_prompt_length: Positive = 512
 
@@ -109,6 +119,13 @@ class Science(_Section):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _zephyr_template_in_2023(self) -> "Science":
+        if self.tokenization == "zephyr-2023" and self.chat_template != "zephyr":
+            message = "tokenization: zephyr-2023 knows the zephyr template only; set `chat_template: zephyr`"
+            raise ValueError(message)
+        return self
+
     @property
     def global_batch_size(self) -> int:
         """Pairs of one optimizer step."""
@@ -118,6 +135,11 @@ class Science(_Section):
     def base_source(self) -> Source:
         """Where the base comes from."""
         return source_of(self.model_name_or_path)
+
+    @property
+    def tokenizer_source(self) -> Source:
+        """Where the tokenizer comes from: the base's place, if it has none of its own."""
+        return self.base_source if self.tokenizer is None else source_of(self.tokenizer)
 
     @property
     def dataset_source(self) -> Source:
@@ -130,14 +152,18 @@ class Science(_Section):
         keys = []
         if self.base_source == "hub" and not is_commit(self.model_revision):
             keys.append("model_revision")
+        if self.tokenizer and self.tokenizer_source == "hub" and not is_commit(self.tokenizer_revision):
+            keys.append("tokenizer_revision")
         if self.dataset_source == "hub" and not is_commit(self.dataset_revision):
             keys.append("dataset_revision")
         return keys
 
     def canonical(self) -> dict[str, Any]:
-        """Return the science as plain values, a local path by its last name only."""
+        """Return the science as plain values: a local path by its last name only, a set in order."""
         values = self.model_dump(mode="json")
-        return values | {key: placeless(values[key]) for key in ("model_name_or_path", "dataset")}
+        values["leave_out"] = sorted(set(values["leave_out"]))
+        places = ("model_name_or_path", "tokenizer", "dataset")
+        return values | {key: placeless(values[key]) for key in places if values[key] is not None}
 
 
 class Execution(_Section):
@@ -158,7 +184,7 @@ class Execution(_Section):
     # What the plan takes for granted until the base and the data are here.
     assumed_model_type: str | None = None
     assumed_config: dict[str, int | bool] = {}
-    assumed_rows: Positive | None = None
+    assumed_dataset_rows: Positive | None = None
 
 
 class Release(_Section):
@@ -185,6 +211,15 @@ class Recipe(BaseModel):
     science: Science
     execution: Execution
     release: Release
+
+    @model_validator(mode="after")
+    def _masks_within_a_text(self) -> "Recipe":
+        # FlashAttention takes a mask for padding: it would drop the masked tokens' own predictions as well.
+        if self.science.tokenization == "zephyr-2023" and self.execution.attn_implementation not in MASKING:
+            use = " or ".join(MASKING)
+            message = f"attn_implementation: tokenization zephyr-2023 masks tokens within a text; use {use}"
+            raise ValueError(message)
+        return self
 
     @property
     def science_sha256(self) -> str:

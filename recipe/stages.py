@@ -18,6 +18,7 @@ def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         dataset_format=science.dataset_format,
         by=science.binarize_by,
         test_size=science.test_size,
+        leave_out=science.leave_out,
         seed=science.seed,
         reporter=reporter,
     )

@@ -17,7 +17,6 @@ from peft import LoraConfig, PeftModel
 from pyarrow import parquet
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -26,14 +25,15 @@ from trl.trainer.dpo_config import DPOConfig
 
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
-from recipe.heldout import compare, summed_logps
+from recipe.heldout import compare, heldout_logps
 from recipe.launch import devices_for, launch, micro_batch_size
 from recipe.progress import Reporter
-from recipe.prompt import ChatFormat
+from recipe.prompt import PairTokenizer, pair_tokenizer
 from recipe.run import Run, Stage, write_json
 from recipe.schedule import Schedule, schedule_of
 from recipe.schema import Execution, Recipe
-from recipe.trainer import PreferenceTrainer, ProgressCallback
+from recipe.tokenizer import load_tokenizer
+from recipe.trainer import PairCollator, PreferenceTrainer, ProgressCallback
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 
@@ -73,8 +73,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     recipe, inputs = run.recipe, load_inputs(run)
     science = recipe.science
-    tokenizer = AutoTokenizer.from_pretrained(inputs["base"]["path"])
-    chat = ChatFormat(tokenizer, science.chat_template)
+    tokenizer = load_tokenizer(inputs["tokenizer"]["path"])
+    chat = pair_tokenizer(tokenizer, science)
     train, train_counts = tokenize(run.path("data", "train.parquet"), chat, recipe, reporter)
     heldout, heldout_counts = tokenize(run.path("data", "heldout.parquet"), chat, recipe, reporter)
     schedule = schedule_of(science, len(train))
@@ -89,10 +89,12 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     )
     refuse_unknown_targets(model, science.lora_target_modules)
     trainer = PreferenceTrainer(
-        row_ids=schedule.row_ids(),
-        steps_per_epoch=schedule.steps_per_epoch,
+        schedule=schedule,
         model=model,
         args=args,
+        data_collator=PairCollator(
+            tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        ),
         train_dataset=train,
         eval_dataset=heldout,
         processing_class=tokenizer,
@@ -100,7 +102,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     rows = list(heldout)
-    reference = summed_logps(trainer, rows, "held out, before", reporter)
+    reference = heldout_logps(trainer, rows, "held out, before", reporter)
     with reporter.bar("training", schedule.steps) as bar:
         trainer.add_callback(ProgressCallback(bar))
         started = time.monotonic()
@@ -110,7 +112,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
             if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
                 checkpoints.rmdir()  # the trainer makes it even where nothing is saved
         seconds = time.monotonic() - started
-    policy = summed_logps(trainer, rows, "held out, after", reporter)
+    policy = heldout_logps(trainer, rows, "held out, after", reporter)
     if not trainer.is_world_process_zero():
         return
     metrics = {
@@ -118,7 +120,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         "after": compare(policy, reference, science.beta).as_dict(),
         "steps": schedule.steps,
         "steps_per_epoch": schedule.steps_per_epoch,
-        "epochs": round(schedule.steps / schedule.steps_per_epoch, 4),
+        "epochs": round(schedule.epochs_after(schedule.steps), 4),
         "global_batch_size": schedule.global_batch_size,
         "train_rows": len(train),
         "train_loss": trainer.state.log_history[-1].get("train_loss"),
@@ -137,7 +139,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
 
 
 def tokenize(
-    path: Path, chat: ChatFormat, recipe: Recipe, reporter: Reporter
+    path: Path, chat: PairTokenizer, recipe: Recipe, reporter: Reporter
 ) -> tuple[Dataset, dict[str, Any]]:
     """Return the rows of a curated file as token ids, and what truncation did to them."""
     science = recipe.science
@@ -153,13 +155,19 @@ def tokenize(
         for row in reporter.track(rows, f"tokenizing {path.stem}", len(rows))
     ]
     columns = {
-        name: [getattr(pair, name) for pair in pairs] for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+        f"{side}_{what}": [getattr(pair, f"{side}_{what}") for pair in pairs]
+        for side in ("prompt", "chosen", "rejected")
+        for what in ("ids", "mask")
     }
     counts = {
         "prompts_cut": sum(pair.prompt_cut > 0 for pair in pairs),
         "answers_cut": sum(pair.answers_cut for pair in pairs),
         "equal_after_cut": sum(pair.chosen_ids == pair.rejected_ids for pair in pairs),
-        **{f"mean_{name.removesuffix('_ids')}_tokens": _mean_length(ids) for name, ids in columns.items()},
+        **{
+            f"mean_{name.removesuffix('_ids')}_tokens": _mean_length(ids)
+            for name, ids in columns.items()
+            if name.endswith("_ids")
+        },
     }
     return Dataset.from_dict(columns), counts
 
@@ -175,6 +183,9 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         beta=science.beta,
         loss_type=[science.loss_type],
         max_length=None,  # recipe.prompt has truncated
+        remove_unused_columns=False,  # the masks are not the stock collator's
+        # trl 0.7.4 switched every dropout off, LoRA's too, and so the recipe's lora_dropout 0.1 never had an effect.
+        disable_dropout=True,
         learning_rate=science.learning_rate,
         lr_scheduler_type=science.lr_scheduler_type,
         warmup_steps=math.ceil(science.warmup_ratio * schedule.steps),

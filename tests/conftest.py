@@ -14,7 +14,7 @@ from publish.localhub import running
 from recipe.builtin import make_feedback, write_feedback
 from recipe.builtin.base import base_config
 from recipe.builtin.tokenizer import train_tokenizer
-from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
+from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 from tests.support import Cli, Outcome, fresh
 
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}

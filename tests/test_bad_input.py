@@ -89,6 +89,39 @@ def test_a_broken_base(cli: Cli, recipe: Path, tiny: Path, name: str, content: b
     assert said in refused(cli, recipe, "--set", f"model_name_or_path={base}")
 
 
+def test_no_such_tokenizer(cli: Cli, recipe: Path) -> None:
+    line = refused(cli, recipe, "--set", "tokenizer=/no/such/tokenizer")
+    assert "tokenizer: there is no /no/such/tokenizer" in line
+
+
+@pytest.mark.parametrize("arguments", [("recipe", "check"), ("run", "--dry-run")], ids=" ".join)
+def test_a_plan_looks_for_the_tokenizer(cli: Cli, recipe: Path, arguments: tuple[str, ...]) -> None:
+    line = cli(*arguments, recipe, "--set", "tokenizer=/no/such/tokenizer").mistake
+    assert "tokenizer: there is no /no/such/tokenizer" in line
+
+
+def test_a_folder_without_a_fast_tokenizer(cli: Cli, recipe: Path) -> None:
+    folder = recipe.parent / "slow"
+    folder.mkdir()
+    (folder / "tokenizer.model").write_bytes(b"")
+    line = refused(cli, recipe, "--set", f"tokenizer={folder}")
+    assert f"{folder}: no tokenizer.json; tokenizer must be a folder with a fast tokenizer" in line
+
+
+def test_a_broken_tokenizer(cli: Cli, recipe: Path) -> None:
+    folder = recipe.parent / "broken"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("{")
+    line = refused(cli, recipe, "--set", f"tokenizer={folder}")
+    assert f"{folder}: its tokenizer can't be read" in line
+
+
+def test_attention_that_can_t_hide_a_token(cli: Cli, recipe: Path) -> None:
+    flash = ("--set", "tokenization=zephyr-2023", "--set", "attn_implementation=flash_attention_2")
+    assert "zephyr-2023 masks tokens within a text; use eager or sdpa" in refused(cli, recipe, *flash)
+    assert not (recipe.parent / "run").exists()
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's, of a run that goes to infinity
 def test_a_run_that_diverges_says_at_which_step(cli: Cli, recipe: Path) -> None:
     line = refused(cli, recipe, "--set", "learning_rate=1e30")
@@ -173,6 +206,18 @@ def test_data_that_changed_under_a_run(cli: Cli, recipe: Path, tiny: Path) -> No
     data.write_text(data.read_text().replace("a", "e", 1))
     assert "have changed since this run was made" in cli("curate", recipe, "--run", run).mistake
     assert (run / "data" / "train.parquet").read_bytes() == kept
+
+
+def test_a_tokenizer_that_changed_under_a_run(cli: Cli, recipe: Path, tiny: Path) -> None:
+    folder = recipe.parent / "tokenizer"
+    shutil.copytree(tiny / "base", folder)
+    spoil(recipe, tokenizer=str(folder))
+    run = recipe.parent / "run"
+    assert cli("fetch", recipe, "--run", run, "--quiet").code == 0
+    (folder / "model.safetensors").unlink()  # is no part of the tokenizer
+    assert cli("fetch", recipe, "--run", run, "--quiet").code == 0
+    (folder / "chat_template.jinja").write_text("another")
+    assert "have changed since this run was made" in cli("fetch", recipe, "--run", run).mistake
 
 
 def test_a_folder_that_is_no_run(cli: Cli, recipe: Path) -> None:

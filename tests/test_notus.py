@@ -32,7 +32,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_every_command_has_a_line_of_help(cli: Cli) -> None:
     out = cli("--help").out
-    for command in ("fetch", "curate", "train", "merge", "card", "publish", "verify", "run", "recipe", "hub"):
+    stages = ("fetch", "curate", "train", "merge", "card", "publish", "verify", "run")
+    for command in (*stages, "tokens", "schedule", "recipe", "hub"):
         line = next(line for line in out.splitlines() if line.split()[:1] == [command])
         assert line.rstrip().endswith("."), line
 
@@ -42,6 +43,7 @@ def test_plan_of_the_full_size_recipe(cli: Cli) -> None:
     assert ended.code == 0
     plan = json.loads(ended.out)
     assert plan["steps"] == 360
+    assert plan["epochs"] == 2.9907
     assert plan["global_batch_size"] == 512
     assert plan["adapter_parameters"] == 54_525_952
     assert plan["base_parameters"] == 7_241_732_096

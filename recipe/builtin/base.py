@@ -161,6 +161,11 @@ def _model(tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
     return model
 
 
+def base_tokenizer(rows: Sequence[Mapping[str, object]]) -> PreTrainedTokenizerFast:
+    """Return the base's tokenizer, trained on all the texts of `rows`."""
+    return train_tokenizer(text for row in rows for text in (str(row["instruction"]), *_completions(row)))
+
+
 def build_base(
     out: Path, rows: Sequence[Mapping[str, object]], *, seed: int, reporter: Reporter
 ) -> dict[str, object]:
@@ -184,8 +189,7 @@ def build_base(
     """
     started = time.monotonic()
     rng = Random(seed)
-    texts = [text for row in rows for text in (str(row["instruction"]), *_completions(row))]
-    tokenizer = train_tokenizer(texts)
+    tokenizer = base_tokenizer(rows)
     examples = _examples(rows, tokenizer, rng)
     if not examples:
         raise ValueError("no row has a response to learn the format from")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
+from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 SPECIALS = (UNK, BOS, EOS)  # ids 0, 1, 2, as in Mistral's tokenizer

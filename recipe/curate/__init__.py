@@ -2,6 +2,6 @@
 
 from recipe.curate.files import data_files
 from recipe.curate.report import CurateSummary
-from recipe.curate.stage import curate
+from recipe.curate.stage import count_rows, curate, pairs_in_order
 
-__all__ = ["CurateSummary", "curate", "data_files"]
+__all__ = ["CurateSummary", "count_rows", "curate", "data_files", "pairs_in_order"]

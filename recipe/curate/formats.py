@@ -9,16 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipe.curate.binarize import Audit, By, binarize, label, number
-from recipe.curate.pair import BadRow, LeftOut, Pair, Reason, Row, Turn, kind, text
+from recipe.curate.pair import (
+    OPTIONAL,
+    BadRow,
+    LeftOut,
+    Pair,
+    Reason,
+    Row,
+    Turn,
+    checked,
+    kind,
+    text,
+)
 from recipe.errors import UserError
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the binarization of rated completions goes by, and what it noticed on its way."""
+    """What the binarization of rated completions goes by, what it noticed on its way, and which pairs go."""
 
     by: By
     seed: int
+    leave_out: frozenset[Reason] = OPTIONAL
     audit: Audit = field(default_factory=Audit)
 
 
@@ -157,6 +169,15 @@ class Recognizer:
         self.possible = possible
         self.rows += 1
         return possible[0]
+
+    def pair(self, row: Row, rules: Rules) -> Pair:
+        """Return the pair of `row`, if a model can learn from it.
+
+        Raises:
+            LeftOut: It gives none, for this reason.
+            BadRow: As `recognise`.
+        """
+        return checked(self.recognise(row).convert(row, rules), rules.leave_out)
 
     def _explain(self, row: Row) -> str:
         expected, other = self.format, next((one.name for one in FORMATS if one.fits(row)), None)

@@ -78,8 +78,19 @@ def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def checked(pair: Pair) -> Pair:
+OPTIONAL = frozenset({Reason.EMPTY_PROMPT, Reason.EMPTY_RESPONSE, Reason.EQUAL_ANSWERS, Reason.EQUAL_RATINGS})
+"""The reasons that a recipe may switch off, one by one: such a pair can be trained on, to little use.
+
+Where there is no pair, nothing can be switched off: raw ratings that are all equal, a conversation without a turn.
+"""
+
+
+def checked(pair: Pair, leave_out: frozenset[Reason] = OPTIONAL) -> Pair:
     """Return `pair` if a model can learn from it.
+
+    Args:
+        pair: As its format made it.
+        leave_out: Those of the `OPTIONAL` reasons that count; the others always do.
 
     Raises:
         LeftOut: With the first of the reasons that holds, in the order of the checks below.
@@ -90,18 +101,21 @@ def checked(pair: Pair) -> Pair:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if len(turns) % 2 == 0 or turns != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
         raise LeftOut(Reason.BAD_TURN_ORDER)
-    if pair.chosen_rating is not None and pair.chosen_rating == pair.rejected_rating:
-        raise LeftOut(Reason.EQUAL_RATINGS)
+    rated_equal = pair.chosen_rating is not None and pair.chosen_rating == pair.rejected_rating
+    _leave_out_if(rated_equal, Reason.EQUAL_RATINGS, leave_out)
     labels = (pair.source or "", pair.chosen_model or "", pair.rejected_model or "")
     if not all(map(_encodes, (*(turn.content for turn in pair.prompt), pair.chosen, pair.rejected, *labels))):
         raise LeftOut(Reason.INVALID_UNICODE)
-    if not pair.prompt[-1].content.strip():
-        raise LeftOut(Reason.EMPTY_PROMPT)
-    if not pair.chosen.strip() or not pair.rejected.strip():
-        raise LeftOut(Reason.EMPTY_RESPONSE)
-    if pair.chosen == pair.rejected:
-        raise LeftOut(Reason.EQUAL_ANSWERS)
+    _leave_out_if(not pair.prompt[-1].content.strip(), Reason.EMPTY_PROMPT, leave_out)
+    empty = not pair.chosen.strip() or not pair.rejected.strip()
+    _leave_out_if(empty, Reason.EMPTY_RESPONSE, leave_out)
+    _leave_out_if(pair.chosen == pair.rejected, Reason.EQUAL_ANSWERS, leave_out)
     return pair
+
+
+def _leave_out_if(true: bool, reason: Reason, leave_out: frozenset[Reason]) -> None:
+    if true and reason in leave_out:
+        raise LeftOut(reason)
 
 
 def text(value: object, what: str) -> str:

@@ -85,6 +85,20 @@ class Source:
             rows = None if self._is_array() else lines
         return sha256.hexdigest(), rows
 
+    def count(self) -> int:
+        """Return how many rows there are.
+
+        Raises:
+            UserError: As `rows`.
+        """
+        self.check()
+        if self.path.suffix == ".parquet":
+            return int(_open_parquet(self.path).metadata.num_rows)
+        if self._is_array():
+            return sum(1 for _ in self.rows())
+        with self.path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
+
     def _is_array(self) -> bool:
         """Whether a `.json` file is an array; if not, it holds one object a line."""
         if self.path.suffix != ".json":

@@ -1,12 +1,12 @@
 """The stage `curate`: feedback in, preference pairs and a full account of every row out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recipe.curate.binarize import By
 from recipe.curate.files import data_files
 from recipe.curate.formats import Recognizer, Rules
-from recipe.curate.pair import BadRow, LeftOut, Pair, Row, checked
+from recipe.curate.pair import OPTIONAL, BadRow, LeftOut, Pair, Reason, Row
 from recipe.curate.read import Place, Source
 from recipe.curate.report import CurateSummary, FileEntry, LeftOutRows, audit_facts, text_facts
 from recipe.curate.split import shuffle, split
@@ -25,6 +25,7 @@ def curate(
     dataset_format: str = "auto",
     by: By = "ratings",
     test_size: int,
+    leave_out: Iterable[str] = OPTIONAL,
     seed: int,
     reporter: Reporter,
 ) -> CurateSummary:
@@ -39,6 +40,7 @@ def curate(
         dataset_format: The name of one of `formats.FORMATS`, or `auto`.
         by: What decides which of an UltraFeedback row's completions is better.
         test_size: How many pairs to split off; not used if `heldout` is given.
+        leave_out: Those of `pair.OPTIONAL` for which a row is left out.
         seed: Of the shuffle, the split and the draw of the rejected completion.
         reporter: Where progress and warnings go.
 
@@ -47,7 +49,8 @@ def curate(
     """
     parts = {"train": _sources(train)} | ({"heldout": _sources(heldout)} if heldout is not None else {})
     _check_disjoint(parts)
-    reading = _Reading(Recognizer(dataset_format), Rules(by, seed), reporter)
+    rules = Rules(by, seed, frozenset(map(Reason, leave_out)))
+    reading = _Reading(Recognizer(dataset_format), rules, reporter)
     pairs = {part: reading.part(part, sources) for part, sources in parts.items()}
     if heldout is None:
         train_pairs, heldout_pairs = split(pairs["train"], test_size, seed)
@@ -60,6 +63,36 @@ def curate(
     _write(out / "data.json", summary.write)
     _tell(summary, reporter)
     return summary
+
+
+def pairs_in_order(
+    paths: Sequence[Path], *, dataset_format: str, by: By, leave_out: Iterable[str], seed: int
+) -> Iterator[tuple[int, Pair | Reason]]:
+    """Yield each row's number, from 0 over all files, with the pair it gives or the reason why it gives none.
+
+    Raises:
+        UserError: As `curate`.
+    """
+    recognizer, rules = Recognizer(dataset_format), Rules(by, seed, frozenset(map(Reason, leave_out)))
+    number = 0
+    for source in _sources(paths):
+        for place, row in source.rows():
+            try:
+                yield number, recognizer.pair(row, rules)
+            except LeftOut as left_out:
+                yield number, left_out.reason
+            except BadRow as error:
+                raise _mistake(place, error) from error
+            number += 1
+
+
+def count_rows(paths: Sequence[Path]) -> int:
+    """Return how many rows the files have, those included that will be left out.
+
+    Raises:
+        UserError: A file is missing or broken.
+    """
+    return sum(source.count() for source in _sources(paths))
 
 
 class _Reading:
@@ -99,11 +132,11 @@ class _Reading:
         for place, row in rows:
             count += 1
             try:
-                pairs.append(checked(self.recognizer.recognise(row).convert(row, self.rules)))
+                pairs.append(self.recognizer.pair(row, self.rules))
             except LeftOut as left_out:
                 self.left_out.add(left_out.reason, source.name, place, row)
             except BadRow as error:
-                raise UserError(" ".join(f"{place}: {error}".splitlines())) from error
+                raise _mistake(place, error) from error
         return count
 
     def summary(self, train: Sequence[Pair], heldout: Sequence[Pair]) -> CurateSummary:
@@ -124,6 +157,10 @@ class _Reading:
             ultrafeedback=audit_facts(self.rules.audit) if rated else None,
             **text_facts(train, heldout),
         )
+
+
+def _mistake(place: Place, error: BadRow) -> UserError:
+    return UserError(" ".join(f"{place}: {error}".splitlines()))
 
 
 def _sources(paths: Sequence[Path]) -> list[Source]:

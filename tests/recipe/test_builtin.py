@@ -20,8 +20,8 @@ from recipe.builtin.base import build_base
 from recipe.builtin.feedback import DEFAULT_PROMPTS, EMPTY_ROWS, EQUAL_ROWS, MIN_PROMPTS
 from recipe.builtin.styles import ASPECTS, MODELS
 from recipe.builtin.tokenizer import train_tokenizer
-from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
 from recipe.progress import Reporter
+from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 
 Row = dict[str, Any]
 

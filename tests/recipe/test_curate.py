@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe.curate import CurateSummary, curate
+from recipe.curate import CurateSummary, curate, pairs_in_order
+from recipe.curate.pair import Pair, Reason
 from recipe.curate.split import split
 from recipe.errors import UserError
 from recipe.progress import Reporter
+from tests.support import Cli
 
 Row = dict[str, Any]
 QUIET = Reporter(quiet=True)
@@ -235,6 +237,92 @@ def test_no_usable_row_names_the_reasons(tmp_path: Path) -> None:
         UserError, match=r"rows\.jsonl: no usable row in the train .*empty_response 2, null_field 1"
     ):
         run(tmp_path, [pair(1, chosen=""), pair(2, rejected="\n"), pair(3, prompt=None)])
+
+
+EMPTY = pair(1, chosen="")
+EQUAL = pair(2, chosen="same", rejected="same")
+UNASKED = pair(3, prompt=" ")
+RATED = pair(4, score_chosen=3, score_rejected=3)
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "counted"),
+    [
+        ([], {}),
+        (["empty_response"], {"empty_response": 1}),
+        (["equal_answers", "empty_prompt"], {"empty_prompt": 1, "equal_answers": 1}),
+        (["equal_ratings"], {"equal_ratings": 1}),
+        (None, {"empty_prompt": 1, "empty_response": 1, "equal_answers": 1, "equal_ratings": 1}),
+    ],
+    ids=str,
+)
+def test_a_recipe_says_which_pairs_are_of_no_use(
+    tmp_path: Path, leave_out: list[str] | None, counted: dict[str, int]
+) -> None:
+    rows = [EMPTY, EQUAL, UNASKED, RATED, *(pair(number) for number in range(10, 13))]
+    options: Row = {} if leave_out is None else {"leave_out": leave_out}
+    summary = run(tmp_path, [*rows, pair(20, chosen=None)], **options)
+    assert summary.left_out == counted | {"null_field": 1}
+    assert summary.rows_used == len(rows) - sum(counted.values())
+    assert len(pairs_of(tmp_path)) == summary.rows_used
+
+
+def test_the_stage_asks_the_recipe_for_it(tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    rows = write(tmp_path / "rows.jsonl", [EMPTY, EQUAL, UNASKED, RATED, *(pair(n) for n in range(10, 20))])
+    for keys, used in (("[]", 14), ("[equal_answers]", 13), ("[empty_prompt, empty_response]", 12)):
+        folder = tmp_path / str(used)
+        sets = ("--set", f"dataset={rows}", "--set", f"leave_out={keys}")
+        assert cli("curate", tiny / "tiny.yaml", "--run", folder, *sets).code == 0
+        assert CurateSummary.read(folder / "data" / "data.json").rows_used == used
+
+
+def test_with_every_row_used_the_split_is_that_of_datasets_over_them_all(tmp_path: Path) -> None:
+    rows = [pair(number, chosen=f"{number}" if number % 3 else "") for number in range(30)]
+    run(tmp_path, rows, test_size=7, leave_out=[])
+    theirs = datasets.Dataset.from_list(rows).shuffle(seed=42).train_test_split(test_size=7, seed=42)
+    for name, part in (("train", "train"), ("heldout", "test")):
+        ours = [row["prompt"][0]["content"] for row in read(tmp_path / "out" / f"{name}.parquet")]
+        assert ours == theirs[part]["prompt"]
+
+
+def test_pairs_come_in_the_order_of_the_files_with_the_numbers_of_their_rows(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", [pair(0), EMPTY, pair(2)])
+    second = write(tmp_path / "b.jsonl", [EQUAL, pair(4, prompt=None), pair(5)])
+
+    def found(*leave_out: str) -> list[tuple[int, str]]:
+        order = pairs_in_order(
+            [first, second], dataset_format="auto", by="ratings", leave_out=leave_out, seed=42
+        )
+        return [(row, one.value if isinstance(one, Reason) else one.chosen) for row, one in order]
+
+    used = {0: "good 0", 2: "good 2", 5: "good 5"}
+    none_left_out = used | {1: "", 3: "same", 4: "null_field"}
+    assert found() == sorted(none_left_out.items())
+    assert found("equal_answers", "empty_response") == sorted(
+        (none_left_out | {1: "empty_response", 3: "equal_answers"}).items()
+    )
+
+
+def test_pairs_in_order_are_those_that_curate_writes(tmp_path: Path) -> None:
+    rows = [rated(number) for number in range(20)]
+    run(tmp_path, rows, test_size=4)
+    order = pairs_in_order(
+        [tmp_path / "rows.jsonl"],
+        dataset_format="ultrafeedback",
+        by="ratings",
+        leave_out=[],
+        seed=42,
+    )
+    found = {one.id for _, one in order if isinstance(one, Pair)}
+    assert found == set(pairs_of(tmp_path))
+
+
+def test_a_broken_row_in_order_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [pair(0), {"prompt": 3}])
+    order = pairs_in_order([path], dataset_format="auto", by="ratings", leave_out=[], seed=42)
+    assert next(order)[0] == 0
+    with pytest.raises(UserError, match=r"a\.jsonl, line 2: "):
+        next(order)
 
 
 def test_many_rows_show_progress_and_literals_a_warning(

@@ -9,7 +9,7 @@ import pytest
 from recipe.curate import CurateSummary, curate
 from recipe.curate.binarize import Audit, binarize
 from recipe.curate.formats import FORMATS, Recognizer, Rules
-from recipe.curate.pair import BadRow, LeftOut, Pair, Reason, Turn, checked
+from recipe.curate.pair import OPTIONAL, BadRow, LeftOut, Pair, Reason, Turn, checked
 from recipe.errors import UserError
 from recipe.progress import Reporter
 
@@ -232,6 +232,72 @@ def test_reasons(reason: Reason, row: Row) -> None:
 def test_every_reason_is_tested() -> None:
     (mark,) = test_reasons.pytestmark  # type: ignore[attr-defined]
     assert {reason for reason, _ in mark.args[1]} == set(Reason)
+
+
+SWITCHED: dict[Reason, list[Row]] = {
+    Reason.EQUAL_RATINGS: [
+        ROWS["pairs"] | {"score_chosen": 5, "score_rejected": "5.0"},
+        ROWS["argilla"] | {"rejected_avg_rating": 4.5},
+    ],
+    Reason.EMPTY_PROMPT: [ROWS["pairs"] | {"prompt": " \n"}, ROWS["argilla"] | {"instruction": ""}],
+    Reason.EMPTY_RESPONSE: [
+        ROWS["pairs"] | {"chosen": "\u3000\t"},
+        ROWS["pairs"] | {"rejected": ""},
+        rated(completion("5"), completion("1", response=" ")),
+    ],
+    Reason.EQUAL_ANSWERS: [ROWS["pairs"] | {"chosen": "No."}],
+}
+
+
+def test_each_reason_that_a_recipe_may_switch_off_is_tested() -> None:
+    assert set(SWITCHED) == set(OPTIONAL)
+
+
+@pytest.mark.parametrize(
+    ("reason", "row"), [(reason, row) for reason, rows in SWITCHED.items() for row in rows], ids=str
+)
+def test_a_reason_that_is_switched_off_leaves_no_row_out(reason: Reason, row: Row) -> None:
+    def made(leave_out: frozenset[Reason]) -> Pair:
+        return Recognizer("auto").pair(row, Rules("ratings", 0, leave_out))
+
+    for others in (OPTIONAL - {reason}, frozenset()):
+        pair = made(others)
+        assert pair.chosen in row.values() or "completions" in row  # as it came, nothing stripped
+    for these in (OPTIONAL, frozenset({reason})):
+        with pytest.raises(LeftOut) as left_out:
+            made(these)
+        assert left_out.value.reason is reason
+
+
+def test_each_switch_is_for_one_reason() -> None:
+    empty_and_equal = ROWS["pairs"] | {"chosen": "", "rejected": "", "prompt": ""}
+    for last, others in (
+        (Reason.EMPTY_PROMPT, set()),
+        (Reason.EMPTY_RESPONSE, {Reason.EMPTY_PROMPT}),
+        (Reason.EQUAL_ANSWERS, {Reason.EMPTY_PROMPT, Reason.EMPTY_RESPONSE}),
+    ):
+        with pytest.raises(LeftOut) as left_out:
+            Recognizer("auto").pair(empty_and_equal, Rules("ratings", 0, OPTIONAL - others))
+        assert left_out.value.reason is last
+    assert Recognizer("auto").pair(empty_and_equal, Rules("ratings", 0, frozenset())).chosen == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "row"),
+    [
+        (Reason.NULL_FIELD, ROWS["pairs"] | {"chosen": None}),
+        (Reason.BAD_TURN_ORDER, {"chosen": [USER], "rejected": [USER]}),
+        (Reason.INVALID_UNICODE, ROWS["pairs"] | {"chosen": "half \ud83d"}),
+        (Reason.TOO_FEW_COMPLETIONS, rated(completion("5"), completion("N/A"))),
+        # No pair can be made of these, so that there is nothing to switch off.
+        (Reason.EQUAL_RATINGS, rated(completion("5", "1"), completion("3"))),
+        (Reason.EMPTY_PROMPT, {"chosen": [ANSWER], "rejected": [OTHER]}),
+    ],
+)
+def test_what_gives_no_pair_is_left_out_whatever_is_switched_off(reason: Reason, row: Row) -> None:
+    with pytest.raises(LeftOut) as left_out:
+        Recognizer("auto").pair(row, Rules("ratings", 0, frozenset()))
+    assert left_out.value.reason is reason
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets.data_files import get_data_patterns, resolve_pattern
 
-from recipe.curate import curate, data_files, read
+from recipe.curate import count_rows, curate, data_files, read
 from recipe.curate.read import Source
 from recipe.errors import UserError
 from recipe.progress import Reporter
@@ -151,6 +151,49 @@ def test_folders_give_all_their_files(tmp_path: Path) -> None:
         [tmp_path / "in"], None, tmp_path / "out", test_size=1, seed=0, reporter=Reporter(quiet=True)
     )
     assert [entry["name"] for entry in summary.files] == ["data/a.json", "data/b.jsonl"]
+
+
+COUNTED = [{"a": number, "b": "x\n{}\u2028]"} for number in range(11)]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.ndjson", "lines.json", "array.json", "rows.parquet"])
+def test_a_file_s_rows_are_counted_as_they_are_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "rows.parquet":
+        pq.write_table(pa.Table.from_pylist(COUNTED), path, row_group_size=4)
+    elif name == "array.json":
+        path.write_text(json.dumps(COUNTED, indent=1, ensure_ascii=False), encoding="utf-8")
+    else:  # blank lines are no rows, and the last one need not end
+        lines = "\n \n\r\n".join(json.dumps(row, ensure_ascii=False) for row in COUNTED)
+        path.write_text(f"\n{lines}", encoding="utf-8", newline="")
+    assert rows(path) == COUNTED
+    assert count_rows([path]) == 11
+
+
+def test_rows_are_counted_over_all_files_and_folders(tmp_path: Path) -> None:
+    paths = put(tmp_path / "in", "data/a.json", "data/b.jsonl", "c.jsonl")
+    paths[2].write_text(f"{ROW}\n{ROW}")
+    assert count_rows(paths) == count_rows([tmp_path / "in"]) == 4
+    assert count_rows([paths[0], paths[0]]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("gone.jsonl", None, "gone.jsonl: no such file"),
+        ("a.parquet", b"PAR1", "a.parquet: not a Parquet file"),
+        ("a.json", b"[{}, 3]", "a.json, item 2: a number"),
+        ("a.csv", b"a,b", "a.csv: unknown file format"),
+    ],
+)
+def test_what_can_t_be_counted_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as refused:
+        count_rows([tmp_path / name])
+    assert said in str(refused.value)
 
 
 SHARDED = ("data/train_prefs-00000-of-00001.parquet", "data/test_prefs-00000-of-00001-0a1b2c.parquet")

@@ -14,12 +14,14 @@ from recipe.load import (
     build_recipe,
     dump_resolved,
     find_recipe,
+    hub_inputs,
     load_recipe,
     lock_path,
     read_lock,
     read_resolved,
 )
 from recipe.schema import SECTION_OF, SECTIONS, Recipe, source_of
+from tests.support import Cli
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMOKE = load_recipe("smoke").flat()
@@ -103,6 +105,34 @@ def test_a_revision_belongs_to_the_repository_it_was_given_for(write: WriteRecip
     assert load_recipe(child).science.model_revision == "main"
     assert load_recipe(parent, ["model_name_or_path=c/d"]).science.model_revision == "main"
     assert load_recipe(parent, ["model_name_or_path=c/d@v2"]).science.model_revision == "v2"
+
+
+def test_what_was_said_of_a_data_set_does_not_hold_for_another(write: WriteRecipe) -> None:
+    known = "extends: smoke\ndataset: a/b\ndataset_format: pairs\nassumed_dataset_rows: 9\n"
+    parent = write("parent", f"{known}dataset_revision: v1\nassumed_model_type: llama\n")
+    same = load_recipe(parent, ["dataset_revision=v2"]).flat()
+    assert (same["dataset_format"], same["assumed_dataset_rows"]) == ("pairs", 9)
+    for other in (
+        load_recipe(write("child", "extends: parent\ndataset: c/d\n")).flat(),
+        load_recipe(write("mixed", "extends: parent\ndataset_mixer: {c/d: 1.0}\n")).flat(),
+        load_recipe(parent, ["dataset=c/d"]).flat(),
+    ):
+        assert (other["dataset_format"], other["assumed_dataset_rows"]) == ("auto", None)
+        assert (other["dataset_revision"], other["assumed_model_type"]) == ("main", "llama")
+    told = ["dataset=c/d", "dataset_format=argilla", "assumed_dataset_rows=7"]
+    for order in (told, told[::-1]):
+        given = load_recipe(parent, order).flat()
+        assert (given["dataset_format"], given["assumed_dataset_rows"]) == ("argilla", 7)
+
+
+def test_another_base_or_tokenizer_changes_nothing_of_what_was_said_of_the_data(write: WriteRecipe) -> None:
+    parent = write("parent", f"extends: smoke\ntokenizer: a/b\ntokenizer_revision: {COMMIT}\n")
+    assert load_recipe(parent).science.tokenizer_revision == COMMIT
+    assert load_recipe(parent, ["tokenizer=c/d"]).science.tokenizer_revision == "main"
+    assert load_recipe(parent, ["tokenizer=c/d@v2"]).science.tokenizer_revision == "v2"
+    base = load_recipe(parent, ["model_name_or_path=c/d"]).science
+    assert (base.tokenizer, base.tokenizer_revision) == ("a/b", COMMIT)
+    assert base.dataset_format == "ultrafeedback"
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "my/rows.parquet"])
@@ -247,6 +277,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
         ("lora_target_modules=[]", "lora_target_modules: list should have at least 1 item"),
         ("use_peft=false", "use_peft: input should be True, not False"),
         ("save_strategy=steps", "save_strategy: input should be 'no' or 'epoch', not 'steps'"),
+        ("tokenization=zephyr", "tokenization: input should be 'current' or 'zephyr-2023', not 'zephyr'"),
+        ("leave_out=equal_answers", "leave_out: input should be a valid list, not 'equal_answers'"),
+        ("leave_out=[null_field]", "leave_out: input should be 'empty_prompt', 'empty_response', "),
+        ("assumed_dataset_rows=0", "assumed_dataset_rows: input should be greater than 0, not 0"),
         ("tags=dpo", "tags: input should be a valid list, not 'dpo'"),
     ],
 )
@@ -264,6 +298,23 @@ def test_a_prompt_must_leave_room_for_an_answer(prompt: int) -> None:
     line = refusal("smoke", f"max_prompt_length={prompt}", "max_length=256")
     assert f"max_prompt_length ({prompt}) must be less than max_length (256)" in line
     assert load_recipe("smoke", ["max_prompt_length=255", "max_length=256"])
+
+
+def test_the_tokenization_of_2023_has_the_template_of_2023() -> None:
+    line = refusal("smoke", "tokenization=zephyr-2023", "chat_template=tokenizer")
+    assert line.endswith("zephyr-2023 knows the zephyr template only; set `chat_template: zephyr`")
+    assert load_recipe("smoke", ["tokenization=zephyr-2023", "chat_template=zephyr"])
+    assert load_recipe("smoke", ["tokenization=current", "chat_template=tokenizer"])
+
+
+def test_the_tokenization_of_2023_needs_an_attention_that_can_hide_a_token() -> None:
+    line = refusal("notus-7b-v1-lora", "attn_implementation=flash_attention_2")
+    assert line.endswith(
+        "attn_implementation: tokenization zephyr-2023 masks tokens within a text; use eager or sdpa"
+    )
+    for attention in ("eager", "sdpa"):
+        assert load_recipe("notus-7b-v1-lora", [f"attn_implementation={attention}"])
+    assert load_recipe("smoke", ["tokenization=current", "attn_implementation=flash_attention_2"])
 
 
 @pytest.mark.parametrize(
@@ -391,6 +442,27 @@ def test_a_commit_in_the_recipe_needs_no_lock_and_a_short_one_is_no_pin(notus: P
     assert short.science.unpinned == ["model_revision", "dataset_revision"]
 
 
+def test_a_tokenizer_of_its_own_is_pinned_as_the_base_is(notus: Path) -> None:
+    own = load_recipe(notus, ["tokenizer=org/tokens"]).science
+    assert own.unpinned == ["model_revision", "tokenizer_revision", "dataset_revision"]
+    lock_path(notus).write_text(json.dumps({"model:org/tokens@main": COMMIT}))
+    pinned = load_recipe(notus, ["tokenizer=org/tokens"]).science
+    assert (pinned.tokenizer_revision, pinned.model_revision) == (COMMIT, "main")
+    assert load_recipe(notus).science.tokenizer_revision == "main"  # which names nothing
+    assert load_recipe(notus).science.unpinned == ["model_revision", "dataset_revision"]
+
+
+def test_every_repository_that_a_recipe_names_has_a_pin_of_its_own() -> None:
+    named = ["model_name_or_path=org/base@v1", "tokenizer=org/base", "dataset=org/base@v1"]
+    assert hub_inputs(load_recipe("smoke", named).flat()) == {
+        "model_revision": ("model:org/base@v1", "org/base"),
+        "tokenizer_revision": ("model:org/base@main", "org/base"),
+        "dataset_revision": ("dataset:org/base@v1", "org/base"),
+    }
+    assert hub_inputs(load_recipe("smoke").flat()) == {}
+    assert hub_inputs(load_recipe("smoke", ["tokenizer=./here", "dataset=rows.jsonl"]).flat()) == {}
+
+
 def test_what_is_local_or_built_in_is_never_unpinned(tmp_path: Path) -> None:
     local = load_recipe("notus-7b-v1-lora", [f"model_name_or_path={tmp_path}", "dataset=./rows.jsonl"])
     assert local.science.unpinned == []
@@ -442,20 +514,24 @@ def test_a_written_out_recipe_reads_back_as_it_was(tmp_path: Path, name: str) ->
 
 # The hash of the science
 
-SOME = load_recipe("notus-7b-v1-lora").flat()
-SOME_SHA256 = "21bf2aef4c7b86948cc0feb550c639438877fc09b8c0ba2633d3bd388cdb657b"
+SOME = load_recipe("notus-7b-v1-lora", ["tokenization=current"]).flat()
+SOME_SHA256 = "6168ce71e11aadc5a67b7acfaf477b54b36ec2f5181c2ef9f33ce50bd9a329b3"
 OTHER: dict[str, object] = {
     "model_name_or_path": "org/other",
     "model_revision": "other",
     "torch_dtype": "float16",
     "bf16": False,
+    "tokenizer": "org/other",
+    "tokenizer_revision": "other",
     "dataset": "org/other",
     "dataset_revision": "other",
     "dataset_format": "pairs",
     "dataset_splits": ["other"],
     "binarize_by": "overall_score",
     "test_size": 63,
+    "leave_out": ["equal_answers"],
     "chat_template": "tokenizer",
+    "tokenization": "zephyr-2023",
     "max_length": 1025,
     "max_prompt_length": 511,
     "lora_r": 63,
@@ -483,12 +559,12 @@ OTHER: dict[str, object] = {
     "attn_implementation": "eager",
     "logging_steps": 3,
     "evaluation_strategy": "no",
-    "save_strategy": "no",
+    "save_strategy": "epoch",
     "save_total_limit": 3,
     "report_to": ["wandb"],
     "assumed_model_type": "llama",
     "assumed_config": {"vocab_size": 7},
-    "assumed_rows": 3,
+    "assumed_dataset_rows": 3,
     "model_name": "Other",
     "version": "v9",
     "hub_model_id": "org/other",
@@ -553,12 +629,14 @@ def test_the_hash_does_not_depend_on_where_a_local_folder_lies(
     for place in ("one", "other"):
         (tmp_path / place / "base").mkdir(parents=True)
         (tmp_path / place / "rows.jsonl").touch()
-        given = [f"model_name_or_path={tmp_path}/{place}/base", f"dataset={tmp_path}/{place}/rows.jsonl"]
+        base = f"{tmp_path}/{place}/base"
+        given = [f"model_name_or_path={base}", f"tokenizer={base}", f"dataset={tmp_path}/{place}/rows.jsonl"]
         hashes.add(load_recipe("smoke", given).science_sha256)
     monkeypatch.chdir(tmp_path / "one")
     monkeypatch.setenv("HOME", str(tmp_path / "other"))
     for base, rows in (("base", "rows.jsonl"), ("./base/", "../one/rows.jsonl"), ("~/base", "~/rows.jsonl")):
-        hashes.add(load_recipe("smoke", [f"model_name_or_path={base}", f"dataset={rows}"]).science_sha256)
+        given = [f"model_name_or_path={base}", f"tokenizer={base}", f"dataset={rows}"]
+        hashes.add(load_recipe("smoke", given).science_sha256)
     assert len(hashes) == 1
     (tmp_path / "another").mkdir()
     assert load_recipe("smoke", [f"model_name_or_path={tmp_path}/another"]).science_sha256 not in hashes
@@ -599,7 +677,9 @@ ZEPHYR = {
     "bf16": True,
     "dataset": "HuggingFaceH4/ultrafeedback_binarized",
     "dataset_splits": ["train_prefs", "test_prefs"],
+    "leave_out": [],
     "chat_template": "zephyr",
+    "tokenization": "zephyr-2023",
     "max_length": 1024,
     "max_prompt_length": 512,
     "use_peft": True,
@@ -632,8 +712,6 @@ NOTUS = ZEPHYR | {
     "dataset": "argilla/ultrafeedback-binarized-preferences",
     "dataset_splits": ["train"],
     "test_size": 2000,
-    "save_strategy": "epoch",
-    "save_total_limit": 1,
 }
 
 
@@ -645,13 +723,13 @@ def test_the_real_recipes_have_the_published_values(name: str, facts: dict[str, 
     assert recipe.science.global_batch_size == 512
 
 
-def test_notus_differs_from_zephyr_in_base_and_data_only() -> None:
-    zephyr, notus = load_recipe("zephyr-7b-beta-lora"), load_recipe("notus-7b-v1-lora")
-    was, now = zephyr.flat(), notus.flat()
-    science = {key for key in was if was[key] != now[key] and SECTION_OF[key] == "science"}
-    assert science == {"model_name_or_path", "dataset", "dataset_splits", "dataset_format"}
-    execution = {key for key in was if was[key] != now[key] and SECTION_OF[key] == "execution"}
-    assert execution == {"save_strategy", "save_total_limit", "assumed_rows"}
+def test_notus_differs_from_zephyr_in_base_data_and_names_only(cli: Cli) -> None:
+    said = cli("recipe", "diff", "zephyr-7b-beta-lora", "notus-7b-v1-lora", "--json").out
+    differs = json.loads(said)["differs"]
+    base = {"model_name_or_path"}
+    data = {"dataset", "dataset_splits", "dataset_format", "assumed_dataset_rows"}
+    names = {"model_name", "version", "developers", "hub_model_id", "hub_merged_model_id"}
+    assert set(differs) == base | data | names
     assert "extends: zephyr-7b-beta-lora" in (RECIPES / "notus-7b-v1-lora.yaml").read_text(encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ from recipe.plan import Plan, make_plan
 from recipe.plan_view import publishes, show_plan
 from recipe.progress import Reporter
 from recipe.stages import STAGES
+from tests.support import Cli
 
 
 def plan(name: str | Path, *overrides: str) -> Plan:
@@ -47,6 +48,7 @@ def test_the_published_figures(notus: Plan) -> None:
     assert notus.adapter_bytes == 218_103_808  # float32: the 218 MB that were published
     assert (notus.train_rows, notus.heldout_rows) == (61_619, 2_000)
     assert (notus.steps, notus.steps_per_epoch, notus.global_batch_size) == (360, 120, 512)
+    assert notus.epochs == 2.9907
     assert notus.known == (
         "base: not here; taken as the default mistral",
         "data: not here; taken as 63,619 rows",
@@ -146,11 +148,59 @@ def test_a_base_with_a_broken_configuration_is_refused(tiny: Path, tmp_path: Pat
 # What the data say
 
 
-def test_rows_that_were_not_counted_are_not_made_up(tiny: Path) -> None:
-    unknown = plan(tiny / "tiny.yaml", "max_steps=-1")
-    assert (unknown.train_rows, unknown.steps, unknown.steps_per_epoch) == (None, None, None)
-    told = plan(tiny / "tiny.yaml", "max_steps=8").as_dict()
-    assert (told["train_rows"], told["steps"], told["steps_per_epoch"]) == (None, 8, None)
+def test_rows_that_were_not_counted_are_not_made_up() -> None:
+    unknown = plan("smollm2-135m")
+    assert (unknown.train_rows, unknown.steps, unknown.steps_per_epoch, unknown.epochs) == (None,) * 4
+    assert unknown.known[1] == "data: not here; rows not counted"
+    told = plan("smollm2-135m", "max_steps=8").as_dict()
+    assert (told["train_rows"], told["steps"], told["epochs"]) == (None, 8, None)
+
+
+def test_what_was_assumed_of_one_data_set_is_not_of_another() -> None:
+    assert plan("notus-7b-v1-lora", "dataset=org/other").train_rows is None
+    assert plan("notus-7b-v1-lora", "dataset=org/other", "assumed_dataset_rows=2512").train_rows == 512
+
+
+def test_local_rows_are_counted(tiny: Path) -> None:
+    found = plan(tiny / "tiny.yaml", "max_steps=-1")
+    assert (found.train_rows, found.heldout_rows) == (56, 8)  # 64 of them, before any is left out
+    assert found.known[1] == "data: feedback.jsonl, rows counted before any is left out"
+    assert (found.steps, found.steps_per_epoch, found.epochs) == (3 * 4, 4, 3.0)
+    few = plan(tiny / "tiny.yaml", "max_steps=3")
+    assert (few.steps, few.epochs) == (3, 0.75)
+    said = "test_size: 64 of 64 rows held out leave none to train on"
+    assert said in refusal(tiny / "tiny.yaml", "test_size=64")
+
+
+def test_each_split_of_a_local_folder_is_counted(tiny: Path, tmp_path: Path) -> None:
+    for name, rows in (("train", 40), ("test", 9), ("other", 70)):
+        (tmp_path / f"{name}.jsonl").write_text(PAIR * rows)
+    given = ["dataset_format=auto", f"dataset={tmp_path}"]
+    both = plan(tiny / "tiny.yaml", *given, "dataset_splits=[train, test]", "test_size=100")
+    assert (both.train_rows, both.heldout_rows) == (40, 9)
+    one = plan(tiny / "tiny.yaml", *given)
+    assert (one.train_rows, one.heldout_rows) == (32, 8)
+
+
+PAIR = '{"prompt": "Which one?", "chosen": "This.", "rejected": "That."}\n'
+
+
+def test_the_plan_of_as_many_rows_as_notus_had(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(PAIR * 63_619)
+    ended = cli("run", "notus-7b-v1-lora", "--dry-run", "--json", "--set", f"dataset={rows}")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert (told["train_rows"], told["heldout_rows"]) == (61_619, 2_000)
+    assert (told["global_batch_size"], told["steps"], told["steps_per_epoch"]) == (512, 360, 120)
+    assert told["epochs"] == 2.9907
+    assert told["known"][1] == "data: rows.jsonl, rows counted before any is left out"
+    assert "61,619 to train on, 2,000 held out" in ended.err
+    assert "360, 120 an epoch; ends at epoch 2.99" in ended.err
+    assert "512 pairs an optimizer step" in ended.err
 
 
 def test_holding_out_every_row_is_refused() -> None:
@@ -185,7 +235,7 @@ def test_a_person_reads_the_figures(
         "54,525,952 parameters, 218.10 MB in float32",
         "61,619 to train on, 2,000 held out",
         "512 pairs an optimizer step",
-        "360 (120 an epoch)",
+        "360, 120 an epoch; ends at epoch 2.99",
         "/runs/[/bold]notus",  # brackets in a path are no markup
         "adapter_model.safetensors",
         "warning: model_revision is not pinned",
@@ -206,7 +256,9 @@ def test_a_person_reads_no_figure_that_is_not_known(
     shown: str,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    unknown = replace(notus, train_rows=None, heldout_rows=2_000, steps=steps, steps_per_epoch=None)
+    unknown = replace(
+        notus, train_rows=None, heldout_rows=2_000, steps=steps, steps_per_epoch=None, epochs=None
+    )
     show_plan(load_recipe("notus-7b-v1-lora"), unknown, Path("run"), STAGES, Reporter())
     out = [line.strip().split("  ") for line in capsys.readouterr().out.splitlines()]
     lines = {words[0]: words[-1].strip() for words in out}

@@ -1,4 +1,4 @@
-"""From messages to token ids, on tokenizers of three kinds."""
+"""From messages to token ids as a model of today is chatted with, on tokenizers of three kinds."""
 
 import re
 import sys
@@ -14,9 +14,10 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from recipe.builtin.feedback import make_feedback
 from recipe.builtin.tokenizer import train_tokenizer
-from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
 from recipe.errors import UserError
-from recipe.prompt import MARKS, ChatFormat, Message, TokenizedPair
+from recipe.prompt import ChatFormat, Message, TokenizedPair
+from recipe.prompt.current import MARKS
+from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 
 TEXTS = [str(row["instruction"]) for row in make_feedback(64)]
 CHATML = (
@@ -252,6 +253,16 @@ LONG = sys.maxsize
 ASK: list[Message] = [{"role": "user", "content": "Which one?"}]
 
 
+def seen(
+    prompt: list[int], chosen: list[int], rejected: list[int], *, prompt_cut: int, answers_cut: int
+) -> TokenizedPair:
+    """Return a pair in which every token is seen by those after it."""
+    masks = [[1] * len(ids) for ids in (prompt, chosen, rejected)]
+    return TokenizedPair(
+        prompt, masks[0], chosen, masks[1], rejected, masks[2], prompt_cut=prompt_cut, answers_cut=answers_cut
+    )
+
+
 def whole_pair(chat: ChatFormat, prompt: Sequence[Message], chosen: str, rejected: str) -> TokenizedPair:
     return chat.pair(prompt, chosen, rejected, max_length=LONG, max_prompt_length=LONG - 1)
 
@@ -265,7 +276,7 @@ def test_an_answer_ends_with_its_one_end_of_sequence(
     texts = texts[: len(texts) - 1 + len(texts) % 2]  # the last turn is the user's
     chat, prompt = CHATS[kind], conversation(texts)
     pair = whole_pair(chat, prompt, chosen, rejected)
-    assert (pair.prompt_cut, pair.answers_cut) == (0, 0)
+    assert pair == seen(pair.prompt_ids, pair.chosen_ids, pair.rejected_ids, prompt_cut=0, answers_cut=0)
     for answer, ids in ((chosen, pair.chosen_ids), (rejected, pair.rejected_ids)):
         assert ids[-1] == chat.eos_token_id
         assert ids.count(chat.eos_token_id) == 1
@@ -333,10 +344,10 @@ def test_truncation(
     asked, longer = len(whole.prompt_ids), max(len(whole.chosen_ids), len(whole.rejected_ids))
     kept = asked if asked + longer <= max_length else min(asked, max_prompt_length)
     room = max_length - kept
-    assert pair == TokenizedPair(
-        prompt_ids=whole.prompt_ids[asked - kept :],
-        chosen_ids=whole.chosen_ids[:room],
-        rejected_ids=whole.rejected_ids[:room],
+    assert pair == seen(
+        whole.prompt_ids[asked - kept :],
+        whole.chosen_ids[:room],
+        whole.rejected_ids[:room],
         prompt_cut=asked - kept,
         answers_cut=(len(whole.chosen_ids) > room) + (len(whole.rejected_ids) > room),
     )
@@ -353,9 +364,9 @@ def test_truncation_by_example() -> None:
     at_limit = chat.pair(ASK, "yes " * 30, "no", max_length=fits, max_prompt_length=1)
     assert at_limit == whole
     one_over = chat.pair(ASK, "yes " * 30, "no", max_length=fits - 1, max_prompt_length=5)
-    assert one_over == TokenizedPair(prompt[-5:], chosen, rejected, len(prompt) - 5, 0)
+    assert one_over == seen(prompt[-5:], chosen, rejected, prompt_cut=len(prompt) - 5, answers_cut=0)
     far_over = chat.pair(ASK, "yes " * 30, "no", max_length=15, max_prompt_length=5)
-    assert far_over == TokenizedPair(prompt[-5:], chosen[:10], rejected, len(prompt) - 5, 1)
+    assert far_over == seen(prompt[-5:], chosen[:10], rejected, prompt_cut=len(prompt) - 5, answers_cut=1)
     assert rejected[-1] == chat.eos_token_id
     assert chat.eos_token_id not in far_over.chosen_ids
 

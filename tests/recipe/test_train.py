@@ -15,7 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from recipe.builtin.tokenizer import train_tokenizer
+from recipe.load import load_recipe
 from recipe.merge import expected_weights, refuse_other_weights
+from recipe.progress import Reporter
+from recipe.prompt import pair_tokenizer
+from recipe.run import file_sha256
+from recipe.schedule import Schedule
+from recipe.tokenizer import load_tokenizer
+from recipe.train import tokenize
 from tests.support import ROOT, fresh
 
 
@@ -72,6 +80,33 @@ def test_another_execution_has_the_same_loss_at_every_step(
 
 
 @pytest.mark.slow
+def test_a_short_micro_batch_and_hidden_tokens_are_the_same_on_two_devices(
+    tiny: Path, tmp_path: Path
+) -> None:
+    # 5 rows are left for the fourth step, and the fifth is of another epoch.
+    sets = ["max_steps=5", "tokenization=zephyr-2023", "evaluation_strategy=epoch"]
+    train(tiny, tmp_path / "one", *sets)
+    metrics = json.loads((tmp_path / "one" / "training" / "metrics.json").read_text(encoding="utf-8"))
+    assert 3 * 16 < metrics["train_rows"] < 4 * 16
+    train(tiny, tmp_path / "two", *sets, "devices=2")
+    assert len(losses_of(tmp_path / "one")) == 5
+    assert losses_of(tmp_path / "two") == pytest.approx(losses_of(tmp_path / "one"), rel=1e-5)
+    one, two = (means_of(tmp_path / name) for name in ("one", "two"))
+    assert len(one) == 5 + 2  # two evaluations among them
+    for record, other in zip(one, two, strict=True):
+        assert other == pytest.approx(record, rel=1e-4, abs=1e-6)
+
+
+def means_of(run: Path) -> list[dict[str, float]]:
+    log = (run / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [
+        {key: value for key, value in record.items() if "rewards/" in key or "logps/" in key}
+        for record in map(json.loads, log)
+    ]
+    return [record for record in records if record]
+
+
+@pytest.mark.slow
 def test_killed_while_training_it_is_run_again_to_the_same_bytes(
     trained: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +134,34 @@ def test_a_base_that_was_moved_is_found_where_the_recipe_now_says(
     moved = ("--set", f"model_name_or_path={tmp_path / 'elsewhere' / 'base'}", "--json")
     ended = fresh("merge", tiny / "tiny.yaml", "--run", tmp_path / "run", *moved, cwd=tiny)
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_a_tokenizer_of_its_own_is_trained_with_and_saved(tiny: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    train_tokenizer(["What is it? Say yes or no."] * 20).save_pretrained(own)
+    vocabulary = vocabulary_of(own)
+    assert vocabulary != vocabulary_of(tiny / "base")
+    run = tmp_path / "run"
+    sets = ("--set", f"tokenizer={own}", "--set", "tokenization=zephyr-2023")
+    ended = fresh("card", tiny / "tiny.yaml", "--run", run, "--quiet", *sets, cwd=tiny)
+    assert ended.code == 0, ended.err
+    assert vocabulary_of(run / "adapter") == vocabulary_of(run / "merged") == vocabulary
+    inputs = json.loads((run / "inputs" / "inputs.json").read_text(encoding="utf-8"))
+    assert inputs["tokenizer"]["name"] == "own"
+    assert inputs["tokenizer"]["sha256"]["tokenizer.json"] == file_sha256(own / "tokenizer.json")
+    # It was trained with: the mean length of the answers is that of its tokens.
+    science = load_recipe(tiny / "tiny.yaml", ["tokenization=zephyr-2023"])
+    metrics = json.loads((run / "training" / "metrics.json").read_text(encoding="utf-8"))
+    rule = pair_tokenizer(load_tokenizer(own), science.science)
+    _, counts = tokenize(run / "data" / "train.parquet", rule, science, Reporter(quiet=True))
+    assert metrics["tokens"]["train"] == counts
+
+
+def vocabulary_of(folder: Path) -> dict[str, int]:
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    found: dict[str, int] = content["model"]["vocab"]
+    return found
 
 
 @pytest.mark.slow
@@ -159,6 +222,32 @@ def test_adapter_is_float32_and_names_its_base(trained: Path) -> None:
     assert config["base_model_name_or_path"] == "notus/tiny-base"
     assert config["revision"] == inputs["base"]["revision"]
     assert config["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+def test_without_a_tokenizer_of_its_own_the_base_s_is_used(trained: Path, tiny: Path) -> None:
+    inputs = json.loads((trained / "inputs" / "inputs.json").read_text(encoding="utf-8"))
+    same = {key: inputs["base"][key] for key in ("name", "source", "revision", "path")}
+    assert inputs["tokenizer"] == same
+    assert vocabulary_of(trained / "adapter") == vocabulary_of(tiny / "base")
+
+
+def test_the_log_has_the_epoch_of_the_data_and_means_over_pairs(trained: Path) -> None:
+    lines = (trained / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    log = [record for record in map(json.loads, lines) if "loss" in record]
+    metrics = json.loads((trained / "training" / "metrics.json").read_text(encoding="utf-8"))
+    schedule = Schedule(metrics["train_rows"], 16, 1, 1, steps=3, seed=42)
+    assert [record["step"] for record in log] == [1, 2, 3]
+    assert [record["epoch"] for record in log] == [schedule.epochs_after(step) for step in (1, 2, 3)]
+    assert metrics["epochs"] == round(schedule.epochs_after(3), 4)
+    assert (log[0]["rewards/accuracies"], log[0]["rewards/margins"]) == (0.0, 0.0)
+    assert log[0]["loss"] == pytest.approx(0.693147, abs=1e-6)
+    for record in log:
+        assert (record["rewards/accuracies"] * 16) % 1 == 0  # a share of the step's 16 pairs
+        assert record["rewards/margins"] == pytest.approx(
+            record["rewards/chosen"] - record["rewards/rejected"], abs=1e-6
+        )
+        assert record["logps/chosen"] < 0
+        assert record["logps/rejected"] < 0
 
 
 def test_metrics_say_what_happened(trained: Path) -> None:

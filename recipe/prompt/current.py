@@ -1,4 +1,4 @@
-"""From messages to token ids: chat template, tokenization, truncation.
+"""Tokenization as a model of today is chatted with: the rule `current`, for new recipes.
 
 A conversation is rendered whole and tokenized whole, as it will be when somebody chats with the model; the
 prompt is what the renderings of prompt, chosen and rejected have in common. An answer ends with the first
@@ -9,39 +9,18 @@ they are. Only the template's own special tokens become special ids. Of the text
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from jinja2 import TemplateError
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from recipe.chat_templates import ZEPHYR_CHAT_TEMPLATE
 from recipe.errors import UserError
-
-Message = Mapping[str, str]
+from recipe.prompt.pair import Message, TokenizedPair
+from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 
 # Private-use characters, of a plane that text hardly ever has any of: each three can be the marks of `_Marks`.
 MARKS = range(0xF0000, 0x10FFFE, 3)
-
-
-@dataclass(frozen=True)
-class TokenizedPair:
-    """One preference pair as token ids.
-
-    Attributes:
-        prompt_ids: The conversation up to the answer.
-        chosen_ids: The better answer, its end-of-sequence token included unless it was cut.
-        rejected_ids: The worse answer, likewise.
-        prompt_cut: Tokens cut from the prompt's beginning.
-        answers_cut: Answers (0 to 2) whose end was cut.
-    """
-
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    prompt_cut: int
-    answers_cut: int
 
 
 class ChatFormat:
@@ -105,7 +84,7 @@ class ChatFormat:
         max_length: int,
         max_prompt_length: int,
     ) -> TokenizedPair:
-        """Tokenize and, where it must be, truncate one preference pair.
+        """Tokenize and truncate one preference pair; see `PairTokenizer.pair`.
 
         A pair fits when the prompt and its longer answer have at most `max_length` tokens. If it does not,
         the prompt keeps its last `max_prompt_length` tokens; if that is not enough, an answer keeps its
@@ -124,7 +103,17 @@ class ChatFormat:
             prompt_ids = prompt_ids[prompt_cut:]
         room = max_length - len(prompt_ids)
         answers_cut = sum(len(ids) > room for ids in answers)
-        return TokenizedPair(prompt_ids, answers[0][:room], answers[1][:room], prompt_cut, answers_cut)
+        chosen_ids, rejected_ids = (ids[:room] for ids in answers)
+        return TokenizedPair(
+            prompt_ids,
+            [1] * len(prompt_ids),
+            chosen_ids,
+            [1] * len(chosen_ids),
+            rejected_ids,
+            [1] * len(rejected_ids),
+            prompt_cut,
+            answers_cut,
+        )
 
     def _marks_for(self, text: str) -> "_Marks":
         """Return the first marks that `text` and the template hold none of."""

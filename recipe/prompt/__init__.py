@@ -1,0 +1,24 @@
+"""From messages to token ids: chat template, tokenization, truncation, by the rule that a recipe chooses.
+
+A new rule is a class with the one method of `PairTokenizer`, a name in `Science.tokenization`, and a line in
+`pair_tokenizer`.
+"""
+
+from transformers import PreTrainedTokenizerBase
+
+from recipe.prompt.current import ChatFormat
+from recipe.prompt.pair import Message, PairTokenizer, TokenizedPair
+from recipe.prompt.zephyr_2023 import Zephyr2023
+from recipe.schema import Science
+
+__all__ = ["ChatFormat", "Message", "PairTokenizer", "TokenizedPair", "Zephyr2023", "pair_tokenizer"]
+
+
+def pair_tokenizer(tokenizer: PreTrainedTokenizerBase, science: Science) -> PairTokenizer:
+    """Return the rule that `science.tokenization` names, over `tokenizer`, which gets the recipe's chat template.
+
+    Raises:
+        UserError: The tokenizer is not one that the rule can work with.
+    """
+    chat = ChatFormat(tokenizer, science.chat_template)
+    return Zephyr2023(tokenizer) if science.tokenization == "zephyr-2023" else chat
