@@ -46,6 +46,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def parity(session: nox.Session) -> None:
+    """Hold the zephyr recipe against the 2023 stack, installed beside ours; `-- --rows FILE` adds rows of yours."""
+    install(session)
+    judge = install_2023(session)
+    out = ROOT / ".nox" / "parity"
+    run(session, "python", "-m", "tests.parity", "--judge", judge, "--out", str(out), *session.posargs)
+    run(session, "pytest", "tests/parity/mutations.py", "--parity", str(out))
+
+
+@nox.session
 def train(session: nox.Session) -> None:
     """Train a recipe (default: the embedded one)."""
     run(session, "notus", "train", *session.posargs)
@@ -77,19 +87,36 @@ def run(session: nox.Session, command: str, *arguments: str) -> None:
 
 def install(session: nox.Session) -> None:
     """Install Notus, its tests and its tools, unless the environment holds just that already."""
+    settings = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes()
+    install_once(session, ENVIRONMENT, settings, [["--editable", ".", "--group", "dev", "--group", "test"]])
+
+
+def install_2023(session: nox.Session) -> str:
+    """Install the 2023 stack, and return its Python."""
+    environment = ROOT / ".nox" / "2023"
+    files = [
+        ROOT / "tests" / "parity" / name for name in ("requirements-2023.txt", "requirements-2023-nodeps.txt")
+    ]
+    settings = b"".join(file.read_bytes() for file in files)
+    install_once(session, environment, settings, [["-r", str(files[0])], ["--no-deps", "-r", str(files[1])]])
+    return str(environment / BIN.name / "python")
+
+
+def install_once(
+    session: nox.Session, environment: Path, settings: bytes, requirements: list[list[str]]
+) -> None:
+    """Make an environment with torch and what pip is asked for, unless it was made of the same `settings`."""
     if sys.version_info[:2] != (3, 11):
         session.error(
             f"Notus runs on Python 3.11, and nox runs on {sys.version.split()[0]}: install nox there"
         )
-    settings = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes()
-    stamp, wanted = ENVIRONMENT / "installed", hashlib.sha256(settings).hexdigest()
+    stamp, wanted = environment / "installed", hashlib.sha256(settings).hexdigest()
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    python = str(BIN / "python")
-    session.run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT), external=True)
+    python = str(environment / BIN.name / "python")
+    session.run(sys.executable, "-m", "venv", "--clear", str(environment), external=True)
     session.run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip", external=True)
     # torch first and alone: a wheel of it that is at hand is then kept by all that needs torch.
-    session.run(python, "-m", "pip", "install", "--quiet", TORCH, external=True)
-    arguments = ("--quiet", "--editable", ".", "--group", "dev", "--group", "test")
-    session.run(python, "-m", "pip", "install", *arguments, external=True)
+    for arguments in ([TORCH], *requirements):
+        session.run(python, "-m", "pip", "install", "--quiet", *arguments, external=True)
     stamp.write_text(wanted, encoding="utf-8")

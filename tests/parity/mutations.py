@@ -1,0 +1,275 @@
+"""Each rule of 2023 broken on purpose, one at a time: the comparison has to notice every one.
+
+Run by `nox -s parity` after the comparison, on what the 2023 stack wrote for it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from recipe import schedule
+from recipe.prompt import Zephyr2023
+from recipe.prompt.zephyr_2023 import Side
+from recipe.schedule import Schedule
+from tests.parity import cases, ours
+from tests.parity.compare import Finding, compare_schedules, compare_steps, compare_tokens
+from tests.parity.judge import Judge
+from tests.support import Cli
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def one_eos(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Zephyr2023, "end", lambda self, answer: answer)
+
+
+def masked_last_eos(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Zephyr2023, "end", lambda self, answer: ([*answer[0], self.eos_token_id], [*answer[1], 0]))
+
+
+def unmasked_eos(patch: pytest.MonkeyPatch) -> None:
+    def side(self: Zephyr2023, text: str) -> Side:
+        ids = self._backend.encode(text, add_special_tokens=False).ids
+        return ids, [1] * len(ids)
+
+    patch.setattr(Zephyr2023, "side", side)
+
+
+def bos_in_front(patch: pytest.MonkeyPatch) -> None:
+    text = Zephyr2023.prompt_text
+    patch.setattr(Zephyr2023, "prompt_text", lambda self, prompt: "<s>" + text(self, prompt))
+
+
+def no_empty_system_turn(patch: pytest.MonkeyPatch) -> None:
+    text = Zephyr2023.prompt_text
+    patch.setattr(
+        Zephyr2023, "prompt_text", lambda self, prompt: text(self, prompt).removeprefix("<|system|>\n</s>\n")
+    )
+
+
+def stripped(patch: pytest.MonkeyPatch) -> None:
+    turn = Zephyr2023.turn
+    patch.setattr(
+        Zephyr2023, "turn", lambda self, one: turn(self, {**one, "content": one["content"].strip()})
+    )
+
+
+def literal_specials_stay_text(patch: pytest.MonkeyPatch) -> None:
+    turn = Zephyr2023.turn
+    patch.setattr(
+        Zephyr2023,
+        "turn",
+        lambda self, one: turn(self, {**one, "content": one["content"].replace("</s>", "</ s>")}),
+    )
+
+
+def no_dummy_prefix(patch: pytest.MonkeyPatch) -> None:
+    side = Zephyr2023.side
+
+    def without(self: Zephyr2023, text: str) -> Side:
+        ids, mask = side(self, "\n" + text)
+        return ids[2:], mask[2:]  # ▁ and the newline
+
+    patch.setattr(Zephyr2023, "side", without)
+
+
+def answers_cut_first(patch: pytest.MonkeyPatch) -> None:
+    """The answers keep what the whole prompt leaves; the prompt is cut only where that is nothing."""
+
+    def truncate(
+        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
+    ) -> tuple[Side, Side, Side]:
+        prompt = prompt[0][1 - most :], prompt[1][1 - most :]
+        room = most - len(prompt[0])
+        return prompt, (chosen[0][:room], chosen[1][:room]), (rejected[0][:room], rejected[1][:room])
+
+    patch.setattr(Zephyr2023, "truncate", truncate)
+
+
+def each_answer_cut_on_its_own(patch: pytest.MonkeyPatch) -> None:
+    truncate = Zephyr2023.truncate
+
+    def alone(
+        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
+    ) -> tuple[Side, Side, Side]:
+        cut, better, worse = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
+        room = most - len(cut[0])
+        better = chosen if len(chosen[0]) <= room else better
+        return cut, better, rejected if len(rejected[0]) <= room else worse
+
+    patch.setattr(Zephyr2023, "truncate", alone)
+
+
+def prompt_keeps_its_beginning(patch: pytest.MonkeyPatch) -> None:
+    truncate = Zephyr2023.truncate
+
+    def beginning(
+        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
+    ) -> tuple[Side, Side, Side]:
+        cut, better, worse = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
+        return (prompt[0][: len(cut[0])], prompt[1][: len(cut[0])]), better, worse
+
+    patch.setattr(Zephyr2023, "truncate", beginning)
+
+
+def full_already_at_the_limit(patch: pytest.MonkeyPatch) -> None:
+    truncate = Zephyr2023.truncate
+
+    def strict(
+        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
+    ) -> tuple[Side, Side, Side]:
+        full = len(prompt[0]) + max(len(chosen[0]), len(rejected[0])) == most
+        return truncate(self, prompt, chosen, rejected, most - full, most_of_prompt - full)
+
+    patch.setattr(Zephyr2023, "truncate", strict)
+
+
+TOKEN_MUTATIONS: tuple[Mutation, ...] = (
+    one_eos,
+    masked_last_eos,
+    unmasked_eos,
+    bos_in_front,
+    no_empty_system_turn,
+    stripped,
+    literal_specials_stay_text,
+    no_dummy_prefix,
+    answers_cut_first,
+    each_answer_cut_on_its_own,
+    prompt_keeps_its_beginning,
+    full_already_at_the_limit,
+)
+
+
+@pytest.fixture(scope="session")
+def tokens(theirs: Judge, compared: Path) -> Callable[[], Finding]:
+    """Compare the tokens of the argilla rows, as our code is now."""
+    file = compared / "rows" / "argilla.jsonl"
+    return lambda: compare_tokens("argilla", theirs.tokens(file), ours.tokens(file, theirs.tokenizer))
+
+
+def test_tokens_are_equal_without_a_mutation(tokens: Callable[[], Finding]) -> None:
+    assert tokens().holds
+
+
+@pytest.mark.parametrize("mutation", TOKEN_MUTATIONS)
+def test_other_tokens_are_noticed(
+    mutation: Mutation, tokens: Callable[[], Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutation(monkeypatch)
+    assert not tokens().holds
+
+
+def last_step_of_an_epoch_is_short(patch: pytest.MonkeyPatch) -> None:
+    """As today's trainer has it: what is left of an epoch is a step of its own."""
+
+    def ends(self: Schedule, step: int) -> int:
+        rounds, a = self.rounds_per_epoch, self.accumulation
+        each = math.ceil(rounds / a)
+        return step // each * rounds + step % each * a
+
+    patch.setattr(Schedule, "rounds_after", ends)
+
+
+def leftovers_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    steps = Schedule._steps
+
+    def dropped(self: Schedule) -> object:
+        rounds = self.rounds_per_epoch
+        whole = dataclasses.replace(self, accumulation=1, steps=rounds * math.ceil(self.steps))
+        found = [step[0] for step in steps(whole)]
+        for epoch in count():
+            for place in range(self.steps_per_epoch):
+                if epoch * self.steps_per_epoch + place == self.steps:
+                    return
+                start = epoch * rounds + place * self.accumulation
+                yield found[start : start + self.accumulation]
+
+    patch.setattr(Schedule, "_steps", dropped)
+
+
+def sampler_by_the_seed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(schedule, "UNSEEDED", 42)
+
+
+def no_permutation_is_thrown_away(patch: pytest.MonkeyPatch) -> None:
+    def orders(self: Schedule) -> object:
+        generator = torch.Generator().manual_seed(schedule.UNSEEDED)
+        while True:
+            yield torch.randperm(self.rows, generator=generator).tolist()
+
+    patch.setattr(Schedule, "_orders", orders)
+
+
+def last_round_is_not_filled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(schedule, "cycle", lambda order: iter(()))
+
+
+def first_rows_in_order(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch, "randperm", lambda rows, generator: torch.arange(rows))
+
+
+STEP_MUTATIONS: tuple[Mutation, ...] = (
+    last_step_of_an_epoch_is_short,
+    leftovers_are_dropped,
+    sampler_by_the_seed,
+    no_permutation_is_thrown_away,
+    last_round_is_not_filled,
+    first_rows_in_order,
+)
+
+
+@pytest.mark.parametrize("mutation", STEP_MUTATIONS)
+def test_other_rows_of_a_step_are_noticed(
+    mutation: Mutation, theirs: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = theirs.schedule(cases.FULL_SIZE)
+    assert compare_schedules("full size", wanted, ours.schedule(cases.FULL_SIZE)).holds
+    mutation(monkeypatch)
+    assert not compare_schedules("full size", wanted, ours.schedule(cases.FULL_SIZE)).holds
+
+
+def dropout_is_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("trl.trainer.dpo_trainer.disable_dropout_in_model", lambda model: None)
+
+
+def nothing(patch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+TRAINING_MUTATIONS: tuple[tuple[Mutation, dict[str, object], str], ...] = (
+    (unmasked_eos, {}, "loss"),
+    (dropout_is_on, {}, "loss"),
+    (nothing, {"optim": "adamw_torch"}, "loss"),
+    (nothing, {"max_grad_norm": 1000.0}, "loss"),
+    (nothing, {"warmup_ratio": 0.2}, "learning rate"),
+)
+
+
+@pytest.mark.parametrize(("mutation", "changed", "seen_in"), TRAINING_MUTATIONS)
+def test_another_training_is_noticed(
+    mutation: Mutation,
+    changed: dict[str, object],
+    seen_in: str,
+    theirs: Judge,
+    compared: Path,
+    tmp_path: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = cases.TRAININGS[0]
+    mutation(monkeypatch)
+
+    def run(*arguments: object) -> None:
+        assert cli(*arguments).code == 0
+
+    recipe = cases.write_recipe(
+        tmp_path / "mutated.yaml", case, theirs.model(case), compared / "rows" / "short.jsonl", **changed
+    )
+    run("train", recipe, "--run", tmp_path / "run", "--quiet")
+    findings = compare_steps("", theirs.training(case).steps, ours.logged_steps(tmp_path / "run"))
+    assert not next(finding for finding in findings if finding.what.endswith(f": {seen_in}")).holds
