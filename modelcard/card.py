@@ -12,8 +12,8 @@ Kind = Literal["adapter", "merged", "base"]
 TEMPLATES = Path(__file__).parent / "templates"
 SCIENCE_SHOWN = (
     "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "beta", "loss_type", "learning_rate",
-    "lr_scheduler_type", "warmup_ratio", "optim", "num_train_epochs", "max_steps", "max_grad_norm", "max_length",
-    "max_prompt_length", "torch_dtype", "bf16", "seed",
+    "lr_scheduler_type", "warmup_ratio", "optim", "num_train_epochs", "max_steps", "max_grad_norm", "tokenization",
+    "max_length", "max_prompt_length", "torch_dtype", "bf16", "seed",
 )  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from tests.parity import cases, ours
 from tests.parity.compare import (
     TOLERANCE,
     Finding,
+    compare_gradients,
     compare_schedules,
     compare_tokens,
     compare_trainings,
 )
-from tests.parity.judge import Judge
+from tests.parity.judge import Judge, Training
 
 LEAST_ROWS = 2000
 
@@ -108,14 +109,20 @@ def show(findings: list[Finding], reporter: Reporter) -> None:
 def show_differences(theirs: Judge, short: Path, folder: Path, reporter: Reporter) -> None:
     """Measure what is known to differ, and print it beside what it differs by."""
     rows = []
-    for number, (what, case, changed) in enumerate(
-        reporter.track(cases.DIFFERENCES, "known", len(cases.DIFFERENCES))
-    ):
+    known = reporter.track(cases.DIFFERENCES, "known differences", len(cases.DIFFERENCES))
+    for number, (what, case, changed) in enumerate(known):
         mine = ours.training(case, theirs.model(case), short, folder / f"known-{number}", **changed)
-        found = {one.what: one.difference for one in compare_trainings("", theirs.training(case), mine)}
-        rows.append((what, *(f"{found[f': {name}']:.1e}" for name in ("loss", "rewards", "adapter after"))))
+        rows.append(_difference(what, theirs.training(case), mine))
+    float32, bf16 = theirs.training(cases.TRAININGS[0]), theirs.training(cases.BF16)
+    rows.append(_difference("the 2023 stack's own bf16 from its float32", float32, bf16))
     Reporter().head("known differences, relative, the largest of the run")
-    Reporter().table(("", "loss", "rewards", "adapter"), rows)
+    Reporter().table(("", "first gradient", "loss", "adapter"), rows)
+
+
+def _difference(what: str, theirs: Training, ours: Training) -> tuple[str, ...]:
+    found = {one.what: one.difference for one in compare_trainings("", theirs, ours)}
+    first, *_ = compare_gradients(theirs.steps, ours.steps)
+    return what, f"{first:.1e}", f"{found[': loss']:.1e}", f"{found[': adapter after']:.1e}"
 
 
 if __name__ == "__main__":

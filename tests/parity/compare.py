@@ -78,6 +78,13 @@ def compare_steps(what: str, theirs: Sequence[Any], ours: Sequence[Any]) -> list
     ]
 
 
+def compare_gradients(theirs: Sequence[Any], ours: Sequence[Any]) -> list[float]:
+    """Return the relative difference of the gradient norms, step by step."""
+    return [
+        abs(mine["grad_norm"] / wanted["grad_norm"] - 1) for wanted, mine in zip(theirs, ours, strict=True)
+    ]
+
+
 def compare_trainings(what: str, theirs: Training, ours: Training) -> list[Finding]:
     """Compare two trainings step by step, and their adapters.
 
