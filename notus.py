@@ -1,6 +1,7 @@
 """The command line: one short function a stage, imports inside, so that `notus --help` answers at once."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -193,11 +194,14 @@ def tokens(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row on stdout.")] = False,
 ) -> None:
-    """Print the rows of the data as the recipe tokenizes, masks and truncates them."""
-    from recipe.tokens import RecipeTokens, show_row
+    """Print the rows of the data files, in their order, as the recipe tokenizes, masks and truncates them."""
+    from recipe.tokens import RecipeTokens
+    from recipe.tokens_view import show_row, show_rows_head
 
     reporter = _reporter(False, as_json)
     rows = RecipeTokens(_load(recipe, set_), reporter)
+    if not as_json:
+        show_rows_head(reporter)
     for row in itertools.islice(rows, limit or (None if as_json else 3)):
         if as_json:
             sys.stdout.write(json.dumps(row.as_dict()) + "\n")
@@ -212,17 +216,28 @@ def schedule(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Training rows. [default: as many as the plan counts]")
+        int | None,
+        typer.Option(min=1, max=10**8, help="Training rows. [default: as many as the plan counts]"),
     ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON array of training rows an optimizer step on stdout."),
     ] = False,
 ) -> None:
-    """Print which training rows each optimizer step sees, on any number of devices."""
-    from recipe.schedule_view import schedule_for, show_schedule
+    """Print which training rows each optimizer step sees, on any number of devices.
 
-    found = schedule_for(_load(recipe, set_), rows)
+    The numbers are places in the run's data/train.parquet: after rows were left out, shuffled and split.
+    """
+    from recipe.plan import planned_schedule
+    from recipe.schedule import schedule_of
+    from recipe.schedule_view import show_schedule
+
+    loaded = _load(recipe, set_)
+    if rows is None:
+        found, known = planned_schedule(loaded)
+        _reporter(False, True).say(known)
+    else:
+        found = schedule_of(loaded.science, rows)
     if not as_json:
         show_schedule(found, _reporter(False, False))
         return
@@ -310,6 +325,11 @@ def hub_serve(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that lacks a character still gets a line
     try:
         app()
     except UserError as error:

@@ -133,14 +133,18 @@ def base_files(folder: Path) -> list[Path]:
     )
 
 
-def tokenizer_files(folder: Path) -> list[Path]:
+def tokenizer_files(folder: Path, key: str = "tokenizer") -> list[Path]:
     """Return the files of a tokenizer, in order of their names.
+
+    Args:
+        folder: Where they are.
+        key: The recipe's key that names it.
 
     Raises:
         UserError: It has no tokenizer.json.
     """
     if not (folder / "tokenizer.json").is_file():
-        raise UserError(f"{folder}: no tokenizer.json; tokenizer must be a folder with a fast tokenizer")
+        raise UserError(f"{folder}: no tokenizer.json; {key} must name a folder with a fast tokenizer")
     return [path for path in map(folder.joinpath, TOKENIZER_FILES) if path.is_file()]
 
 
@@ -177,12 +181,12 @@ def _weights(folder: Path) -> list[str]:
 def _refuse_unreadable(folder: Path) -> int:
     """Refuse a base whose configuration or tokenizer can't be read; return the size of its vocabulary."""
     try:
-        config = AutoConfig.from_pretrained(folder)
+        vocab_size = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
     except Exception as error:  # a checkpoint's faults come as errors of many types
         said = str(error).strip().splitlines()[0]
         raise UserError(f"{folder}: its config.json can't be read ({said}); save the base again") from None
     load_tokenizer(folder)
-    return int(config.get_text_config().vocab_size)
+    return vocab_size
 
 
 def _fetch_base(run: Run, folder: Path, reporter: Reporter) -> tuple[dict[str, Any], str]:
@@ -231,7 +235,7 @@ def _fetch_tokenizer(science: Science, base: dict[str, Any], reporter: Reporter)
     ids = max(load_tokenizer(path).get_vocab().values()) + 1
     if ids > base["vocab_size"]:
         raise UserError(
-            f"{path}: has ids up to {ids - 1}, the base's vocabulary {base['vocab_size']}; give a smaller one"
+            f"{path}: a tokenizer of {ids} ids for a base of {base['vocab_size']}; give one that the base has room for"
         )
     return {
         "name": _public_name(science.tokenizer, source),
@@ -252,7 +256,7 @@ def bring_tokenizer(science: Science, reporter: Reporter) -> Path:
     name: str = getattr(science, key)
     if science.tokenizer_source == "local":
         folder = local_path(name, key)
-        tokenizer_files(folder)
+        tokenizer_files(folder, key)
         return folder
     revision = science.model_revision if science.tokenizer is None else science.tokenizer_revision
     return _download("model", name, revision, reporter, list(TOKENIZER_FILES))

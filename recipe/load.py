@@ -224,7 +224,7 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` laid over `under`; what was said of one base or data set does not hold for another."""
+    """Return `values` laid over `under`; a revision, a format, a number of rows do not hold for another repository."""
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:
         stale |= {"dataset_format", "assumed_dataset_rows"}

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.run import Run, Stage, read_json, refuse_full_disk, write_json
-from recipe.tokenizer import load_tokenizer
+from recipe.tokenizer import load_tokenizer, save_tokenizer
 
 PROBES = (
     "What is the capital of France?",
@@ -50,7 +50,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         merged = tuned.merge_and_unload(safe_merge=True)
         merged.name_or_path = merged.config._name_or_path = ""  # the path of somebody's machine
         merged.save_pretrained(str(folder), max_shard_size=SHARD)
-        tokenizer.save_pretrained(str(folder))
+        save_tokenizer(tokenizer, folder)
         stored = merged.dtype
         del model, tuned, merged
         bar.advance()

@@ -12,7 +12,7 @@ from recipe.curate import count_rows
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, split_files, tokenizer_files
 from recipe.launch import devices_for, micro_batch_size
-from recipe.schedule import schedule_of
+from recipe.schedule import Schedule, schedule_of
 from recipe.schema import Recipe
 from recipe.train import refuse_unknown_targets
 
@@ -81,7 +81,12 @@ def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
     train, heldout, known_rows = _rows(recipe, count)
     schedule = None if train is None else schedule_of(science, train)
     with torch.device("meta"):  # shapes only: a 7B model in a second
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        try:
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        except ValueError:
+            raise UserError(
+                f"model_name_or_path: {config.model_type} is no causal language model; name one that is"
+            ) from None
     parameters, adapter = model.num_parameters(), _adapter_parameters(model, recipe)
     dtype = (
         science.torch_dtype
@@ -118,6 +123,18 @@ def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
         + _activations(config, recipe, micro),
         known=(known_base, known_rows),
     )
+
+
+def planned_schedule(recipe: Recipe) -> tuple[Schedule, str]:
+    """Return the schedule over the rows that the plan counts, and what it counted.
+
+    Raises:
+        UserError: It knows no number.
+    """
+    plan = make_plan(recipe)
+    if plan.train_rows is None:
+        raise UserError(f"{recipe.name}: its rows are not known before they are here; give them by --rows")
+    return schedule_of(recipe.science, plan.train_rows), plan.known[-1]
 
 
 def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
@@ -164,6 +181,8 @@ def _rows(recipe: Recipe, count: bool) -> tuple[int | None, int | None, str]:
         known = f"data: {path.name}, rows counted before any is left out"
     elif assumed:
         rows, known = assumed, f"data: not here; taken as {assumed:,} rows"
+    if rows == 0 or heldout == 0:
+        raise UserError(f"dataset: {science.dataset} has a split without rows; give one that has some")
     if heldout is not None or (science.dataset_source == "hub" and len(science.dataset_splits) > 1):
         return rows, heldout, known
     if rows is not None and rows <= science.test_size:

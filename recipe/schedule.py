@@ -7,7 +7,8 @@ It is a pure function of `Schedule`'s fields; `nox -s parity` holds it against t
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from functools import cached_property
+from itertools import count, cycle, islice, pairwise
 
 import torch
 
@@ -75,20 +76,18 @@ class Schedule:
         """Full optimizer steps of one pass; the micro-batches left over go into the next epoch's first."""
         return max(1, self.rounds_per_epoch // self.accumulation)
 
-    def rounds_after(self, step: int) -> int:
-        """Return how many rounds are done after optimizer step `step` (from 1; 0 is the beginning)."""
+    def step_ends(self) -> list[int]:
+        """Return for each optimizer step how many rounds are done after it."""
         if self.rounds_per_epoch > self.accumulation:
-            return step * self.accumulation
-        # An epoch that is shorter than a step ends one with what it has, and the count to the next goes on.
-        whole, end = step, 0
-        while whole:
-            end += 1
-            whole -= end % self.accumulation == 0 or end % self.rounds_per_epoch == 0
-        return end
+            return [step * self.accumulation for step in range(1, self.steps + 1)]
+        # An epoch that is no longer than a step ends one with what it has, and the count to the next goes on. On
+        # several processes 2023 did so with gradients that they had not shared; here they are.
+        ends = (end for end in count(1) if end % self.accumulation == 0 or end % self.rounds_per_epoch == 0)
+        return list(islice(ends, self.steps))
 
     def epochs_after(self, step: int) -> float:
-        """Return how many passes over the rows are done after optimizer step `step`."""
-        return self.rounds_after(step) / self.rounds_per_epoch
+        """Return how many passes over the rows are done after optimizer step `step` (from 1; 0 is the beginning)."""
+        return self._ends[step] / self.rounds_per_epoch
 
     def step_rows(self) -> list[list[int]]:
         """Return the rows of each optimizer step: round by round, in each process by process."""
@@ -107,8 +106,12 @@ class Schedule:
 
     def _steps(self) -> Iterator[list[Round]]:
         rounds = self._rounds()
-        for step in range(1, self.steps + 1):
-            yield list(islice(rounds, self.rounds_after(step) - self.rounds_after(step - 1)))
+        for before, after in pairwise(self._ends):
+            yield list(islice(rounds, after - before))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [0, *self.step_ends()]
 
     def _rounds(self) -> Iterator[Round]:
         """Yield the rounds without end, epoch after epoch."""

@@ -2,43 +2,33 @@
 
 from collections import Counter
 
-from recipe.errors import UserError
-from recipe.plan import make_plan
 from recipe.progress import Reporter
-from recipe.schedule import Schedule, schedule_of
-from recipe.schema import Recipe
+from recipe.schedule import Schedule
 
 SHOWN = 6  # rows of a step
-
-
-def schedule_for(recipe: Recipe, rows: int | None) -> Schedule:
-    """Return a recipe's schedule over `rows` training rows, or over as many as its plan counts.
-
-    Raises:
-        UserError: No number is given and the plan knows none.
-    """
-    rows = rows or make_plan(recipe).train_rows
-    if rows is None:
-        raise UserError(f"{recipe.name}: its rows are not known before they are here; give them by --rows")
-    return schedule_of(recipe.science, rows)
+SOME = 20  # steps
 
 
 def show_schedule(schedule: Schedule, reporter: Reporter) -> None:
     """Print the figures of a schedule, and its first steps and those around each epoch's end."""
     steps = schedule.step_rows()
     seen = Counter(Counter(row for step in steps for row in step).values())
-    reporter.head(f"{len(steps)} optimizer steps of {schedule.global_batch_size} pairs")
+    processes = f"{schedule.processes} processes" if schedule.processes > 1 else "one process"
+    reporter.head(f"{len(steps)} optimizer steps, {schedule.global_batch_size} pairs a full one")
     reporter.table(
         ("", ""),
         [
             ("rows", f"{schedule.rows:,}"),
             (
                 "micro-batches",
-                f"{schedule.rounds_per_epoch:,} an epoch, for each of {schedule.processes} process(es)",
+                f"{schedule.rounds_per_epoch:,} an epoch on each of {processes}, of {schedule.batch_size} pairs",
             ),
             ("steps an epoch", f"{schedule.steps_per_epoch:,}"),
             ("ends at epoch", f"{schedule.epochs_after(len(steps)):.2f}"),
-            ("rows seen", ", ".join(f"{times} times: {count:,}" for times, count in sorted(seen.items()))),
+            (
+                "rows seen",
+                ", ".join(f"{count:,} rows {times} times" for times, count in sorted(seen.items())),
+            ),
         ],
         right=False,
     )
@@ -48,7 +38,7 @@ def show_schedule(schedule: Schedule, reporter: Reporter) -> None:
     }
     chosen = sorted({1, 2, *ends, *(end + 1 for end in ends), len(steps)} & set(range(1, len(steps) + 1)))
     reporter.table(
-        ("step", "epoch", "pairs", "first rows"),
+        ("step", "from epoch", "pairs", "first rows"),
         [
             (
                 step,
@@ -56,6 +46,7 @@ def show_schedule(schedule: Schedule, reporter: Reporter) -> None:
                 len(steps[step - 1]),
                 " ".join(map(str, steps[step - 1][:SHOWN])) + " ...",
             )
-            for step in chosen[:20]
+            for step in (*chosen[:SOME], *chosen[SOME:][-1:])
         ],
+        right=False,
     )

@@ -120,6 +120,12 @@ class Science(_Section):
         return self
 
     @model_validator(mode="after")
+    def _tokenizer_with_files(self) -> "Science":
+        if self.tokenizer and self.tokenizer_source == "builtin":
+            raise ValueError(f"tokenizer: {self.tokenizer} is none; give a folder or a Hub repository")
+        return self
+
+    @model_validator(mode="after")
     def _zephyr_template_in_2023(self) -> "Science":
         if self.tokenization == "zephyr-2023" and self.chat_template != "zephyr":
             message = "tokenization: zephyr-2023 knows the zephyr template only; set `chat_template: zephyr`"

@@ -3,10 +3,9 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
 from recipe.builtin import make_feedback
@@ -19,15 +18,6 @@ from recipe.prompt import TokenizedPair, pair_tokenizer
 from recipe.schema import Recipe, Science
 from recipe.tokenizer import load_tokenizer
 
-SIDES = ("prompt", "chosen", "rejected")
-# A prompt's tokens and an answer's, in turn in two shades; a token that none attends to stands out.
-SHADES = {
-    "prompt": ("cyan", "bright_cyan"),
-    "chosen": ("green", "bright_green"),
-    "rejected": ("yellow", "bright_yellow"),
-}
-MASKED = "reverse red"
-
 
 @dataclass(frozen=True)
 class TokenizedRow:
@@ -38,8 +28,7 @@ class TokenizedRow:
 
     def as_dict(self) -> dict[str, object]:
         """Return `row`, and each side's ids and mask."""
-        sides = {field.name: getattr(self.pair, field.name) for field in fields(self.pair)}
-        return {"row": self.number} | {key: value for key, value in sides.items() if not key.endswith("_cut")}
+        return {"row": self.number, **self.pair.as_dict()}
 
 
 class RecipeTokens:
@@ -86,26 +75,6 @@ class RecipeTokens:
                     max_prompt_length=science.max_prompt_length,
                 )
                 yield TokenizedRow(number, tokenized)
-
-
-def show_row(row: TokenizedRow, tokenizer: PreTrainedTokenizerBase, reporter: Reporter) -> None:
-    """Print a row's sides as pieces of the vocabulary, coloured; a masked one stands in ⟦brackets⟧ as well."""
-    pair = row.pair
-    reporter.head(f"row {row.number}")
-    for side in SIDES:
-        ids, mask = getattr(pair, f"{side}_ids"), getattr(pair, f"{side}_mask")
-        cut = pair.prompt_cut if side == "prompt" else 0
-        said = f"{len(ids)} tokens, {mask.count(0)} masked" + (
-            f", {cut} cut from its beginning" if cut else ""
-        )
-        reporter.say(f"{side}: {said}" + ("; learnt" if side != "prompt" else ""))
-        text = Text()
-        for place, (piece, seen) in enumerate(zip(tokenizer.convert_ids_to_tokens(ids), mask, strict=True)):
-            shown = f"{piece}\n" if piece in {"<0x0A>", "Ċ"} else str(piece)
-            text.append(shown if seen else f"⟦{shown}⟧", SHADES[side][place % 2] if seen else MASKED)
-        reporter.print(text)
-    if pair.answers_cut:
-        reporter.say(f"{pair.answers_cut} answer(s) cut at the end")
 
 
 def _tokenizer(science: Science, reporter: Reporter) -> PreTrainedTokenizerBase:

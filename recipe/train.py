@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Sequence, Value
 from peft import LoraConfig, PeftModel
 from pyarrow import parquet
 from transformers import (
@@ -32,9 +32,17 @@ from recipe.prompt import PairTokenizer, pair_tokenizer
 from recipe.run import Run, Stage, write_json
 from recipe.schedule import Schedule, schedule_of
 from recipe.schema import Execution, Recipe
-from recipe.tokenizer import load_tokenizer
+from recipe.tokenizer import load_tokenizer, save_tokenizer
 from recipe.trainer import PairCollator, PreferenceTrainer, ProgressCallback
 
+# Small numbers: there are 180 million tokens and masks at full size, on every rank.
+TOKENIZED = Features(
+    {
+        f"{side}_{what}": Sequence(Value(dtype))
+        for side in ("prompt", "chosen", "rejected")
+        for what, dtype in (("ids", "int32"), ("mask", "int8"))
+    }
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 
 
@@ -143,7 +151,7 @@ def tokenize(
 ) -> tuple[Dataset, dict[str, Any]]:
     """Return the rows of a curated file as token ids, and what truncation did to them."""
     science = recipe.science
-    rows = parquet.read_table(path).to_pylist()
+    texts = parquet.read_table(path).to_pylist()
     pairs = [
         chat.pair(
             row["prompt"],
@@ -152,24 +160,19 @@ def tokenize(
             max_length=science.max_length,
             max_prompt_length=science.max_prompt_length,
         )
-        for row in reporter.track(rows, f"tokenizing {path.stem}", len(rows))
+        for row in reporter.track(texts, f"tokenizing {path.stem}", len(texts))
     ]
-    columns = {
-        f"{side}_{what}": [getattr(pair, f"{side}_{what}") for pair in pairs]
-        for side in ("prompt", "chosen", "rejected")
-        for what in ("ids", "mask")
-    }
+    rows = [pair.as_dict() for pair in pairs]
     counts = {
         "prompts_cut": sum(pair.prompt_cut > 0 for pair in pairs),
         "answers_cut": sum(pair.answers_cut for pair in pairs),
         "equal_after_cut": sum(pair.chosen_ids == pair.rejected_ids for pair in pairs),
         **{
-            f"mean_{name.removesuffix('_ids')}_tokens": _mean_length(ids)
-            for name, ids in columns.items()
-            if name.endswith("_ids")
+            f"mean_{side}_tokens": _mean_length([row[f"{side}_ids"] for row in rows])
+            for side in ("prompt", "chosen", "rejected")
         },
     }
-    return Dataset.from_dict(columns), counts
+    return Dataset.from_list(rows, features=TOKENIZED), counts
 
 
 def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) -> DPOConfig:
@@ -287,7 +290,7 @@ def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_name
     config["target_modules"] = sorted(config["target_modules"])
     config["base_model_name_or_path"] = base_name
     write_json(path, config)
-    tokenizer.save_pretrained(str(folder))
+    save_tokenizer(tokenizer, folder)
 
 
 def _hardware(processes: int) -> dict[str, Any]:

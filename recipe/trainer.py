@@ -98,7 +98,11 @@ class PreferenceTrainer(DPOTrainer):
         return self.data_collator(rows)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the means over all pairs since the last log, on all ranks, and with the epoch of the data."""
+        """Log with the means over all pairs since the last log, on all ranks, and with the epoch of the data.
+
+        An evaluation's rows that even out its last batch count twice, as in its loss: the trainer's own evaluation is
+        for the curve, `recipe.heldout` for the figures.
+        """
         prefix = "" if self.tuned.training else "eval_"
         if prefix in self._sums:
             pairs, *sums = self.accelerator.reduce(self._sums.pop(prefix), reduction="sum").tolist()

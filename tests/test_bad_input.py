@@ -105,7 +105,7 @@ def test_a_folder_without_a_fast_tokenizer(cli: Cli, recipe: Path) -> None:
     folder.mkdir()
     (folder / "tokenizer.model").write_bytes(b"")
     line = refused(cli, recipe, "--set", f"tokenizer={folder}")
-    assert f"{folder}: no tokenizer.json; tokenizer must be a folder with a fast tokenizer" in line
+    assert f"{folder}: no tokenizer.json; tokenizer must name a folder with a fast tokenizer" in line
 
 
 def test_a_broken_tokenizer(cli: Cli, recipe: Path) -> None:
@@ -239,3 +239,26 @@ def test_too_little_disk_is_seen_before(cli: Cli, recipe: Path, monkeypatch: pyt
 def test_options_that_make_no_sense(cli: Cli, recipe: Path) -> None:
     assert "--set beta: write it as key=value" in cli("train", recipe, "--set", "beta").mistake
     assert "--hub moon: must be local or remote" in cli("publish", recipe, "--hub", "moon").mistake
+
+
+@pytest.mark.parametrize("command", [("fetch",), ("tokens",), ("run", "--dry-run"), ("recipe", "check")])
+def test_a_tokenizer_that_is_built_in(cli: Cli, recipe: Path, command: tuple[str, ...]) -> None:
+    line = cli(*command, recipe, "--set", "tokenizer=builtin:x").mistake
+    assert "tokenizer: builtin:x is none" in line
+
+
+def test_a_split_without_rows(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "split" / f"{name}.jsonl").write_text("", encoding="utf-8")
+    given = ("--set", f"dataset={tmp_path / 'split'}", "--set", "dataset_splits=[train, test]")
+    for command in (("run", "--dry-run"), ("schedule",)):
+        assert "has a split without rows" in cli(*command, recipe, *given).mistake
+    assert "no rows" in cli("tokens", recipe, *given).mistake
+
+
+def test_a_base_that_is_no_language_model(cli: Cli, recipe: Path) -> None:
+    line = cli(
+        "run", "--dry-run", recipe, "--set", "assumed_model_type=vit", "--set", "model_name_or_path=a/b"
+    ).mistake
+    assert "vit is no causal language model" in line

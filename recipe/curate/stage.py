@@ -84,6 +84,8 @@ def pairs_in_order(
             except BadRow as error:
                 raise _mistake(place, error) from error
             number += 1
+    if not number:
+        raise UserError(f"{paths[0]}: no rows; give data that have some")
 
 
 def count_rows(paths: Sequence[Path]) -> int:

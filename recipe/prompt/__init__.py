@@ -10,6 +10,7 @@ from recipe.prompt.current import ChatFormat
 from recipe.prompt.pair import Message, PairTokenizer, TokenizedPair
 from recipe.prompt.zephyr_2023 import Zephyr2023
 from recipe.schema import Science
+from recipe.tokenizer import refuse_disagreement
 
 __all__ = ["ChatFormat", "Message", "PairTokenizer", "TokenizedPair", "Zephyr2023", "pair_tokenizer"]
 
@@ -20,5 +21,8 @@ def pair_tokenizer(tokenizer: PreTrainedTokenizerBase, science: Science) -> Pair
     Raises:
         UserError: The tokenizer is not one that the rule can work with.
     """
-    chat = ChatFormat(tokenizer, science.chat_template)
-    return Zephyr2023(tokenizer) if science.tokenization == "zephyr-2023" else chat
+    chat = ChatFormat(tokenizer, science.chat_template)  # gives the tokenizer its template, by whichever rule
+    if science.tokenization == "current":
+        return chat
+    refuse_disagreement(tokenizer)
+    return Zephyr2023(tokenizer)

@@ -34,6 +34,14 @@ class TokenizedPair:
     prompt_cut: int
     answers_cut: int
 
+    def as_dict(self) -> dict[str, list[int]]:
+        """Return each side's ids and mask, `prompt_ids` first."""
+        return {
+            f"{side}_{what}": getattr(self, f"{side}_{what}")
+            for side in ("prompt", "chosen", "rejected")
+            for what in ("ids", "mask")
+        }
+
 
 class PairTokenizer(Protocol):
     """A rule from texts to a `TokenizedPair`."""

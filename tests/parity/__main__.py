@@ -92,7 +92,11 @@ def show(findings: list[Finding], reporter: Reporter) -> None:
                 f"{finding.compared:,}",
                 "" if finding.differ is None else finding.differ,
                 "" if finding.difference is None else f"{finding.difference:.1e}",
-                "ok" if finding.holds else "DIFFERS",
+                "ok"
+                if finding.holds
+                else f"DIFFERS, first at {finding.first}"
+                if finding.differ
+                else "DIFFERS",
             )
             for finding in findings
         ],

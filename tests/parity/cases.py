@@ -11,7 +11,7 @@ import yaml
 from recipe.builtin import make_feedback
 from recipe.builtin.base import base_tokenizer
 from recipe.curate import pairs_in_order
-from recipe.curate.pair import OPTIONAL, Reason
+from recipe.curate.pair import Reason
 from recipe.run import write_json
 from tests.parity.rows import argilla_rows, messages_rows, short_rows
 
@@ -166,8 +166,7 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def _conversations(path: Path) -> Iterable[dict[str, object]]:
-    kinds = sorted(OPTIONAL - {Reason.EQUAL_RATINGS})
-    for _, pair in pairs_in_order([path], dataset_format="auto", by="ratings", leave_out=kinds, seed=42):
+    for _, pair in pairs_in_order([path], dataset_format="auto", by="ratings", leave_out=[], seed=42):
         if isinstance(pair, Reason):
             continue
         turns = [turn._asdict() for turn in pair.prompt]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ class Finding:
         differ: How many of them differ, where they have to be equal.
         difference: The largest relative difference, where rounding is allowed.
         least: How many have to be compared.
+        first: The first row or step that differs, from 0.
     """
 
     what: str
@@ -29,6 +31,7 @@ class Finding:
     differ: int | None = None
     difference: float | None = None
     least: int = 1
+    first: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -41,15 +44,21 @@ def compare_tokens(what: str, theirs: Sequence[Any], ours: Sequence[Any]) -> Fin
     """Count the rows with any other token, mask or label; a row that one side lacks differs."""
     left = {row["row"]: row for row in theirs}
     right = {row["row"]: row for row in ours}
-    differ = sum(left.get(number) != right.get(number) for number in left.keys() | right.keys())
-    return Finding(f"tokens: {what}", compared=len(left), differ=differ)
+    differ = [
+        number for number in sorted(left.keys() | right.keys()) if left.get(number) != right.get(number)
+    ]
+    return Finding(f"tokens: {what}", compared=len(left), differ=len(differ), first=min(differ, default=None))
 
 
 def compare_schedules(what: str, theirs: Sequence[Sequence[int]], ours: Sequence[Sequence[int]]) -> Finding:
     """Count the optimizer steps that see other rows, or see them in another order."""
-    missing = abs(len(theirs) - len(ours))
-    differ = sum(list(one) != list(other) for one, other in zip(theirs, ours, strict=False))
-    return Finding(f"steps: {what}", compared=len(theirs), differ=differ + missing)
+    both = enumerate(zip_longest(theirs, ours))
+    differ = [
+        step for step, (wanted, mine) in both if wanted is None or mine is None or list(wanted) != list(mine)
+    ]
+    return Finding(
+        f"steps: {what}", compared=len(theirs), differ=len(differ), first=min(differ, default=None)
+    )
 
 
 def compare_steps(what: str, theirs: Sequence[Any], ours: Sequence[Any]) -> list[Finding]:

@@ -4,9 +4,7 @@ Standard library only. The rows are the same on every machine and in both enviro
 `random.Random`, which has kept its sequence since Python 3.2. No text holds NUL or a lone surrogate.
 """
 
-import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -108,11 +106,6 @@ def messages_rows(count: int, seed: int = 43) -> list[Row]:
         both = ([*turns, _turn("assistant", answer)] for answer in (chosen, rejected))
         rows.append(dict(zip(("prompt", "chosen", "rejected"), (instruction, *both), strict=True)))
     return rows
-
-
-def write_rows(rows: list[Row], path: Path) -> None:
-    """Write rows as JSON lines, in ASCII: no reader can take a control character for the end of a line."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
 
 
 def _each() -> Iterator[tuple[str, str, str]]:

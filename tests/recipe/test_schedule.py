@@ -123,7 +123,7 @@ def test_a_step_takes_the_micro_batches_that_the_epoch_before_left_over() -> Non
 
 def test_training_stops_before_the_last_epoch_is_through() -> None:
     schedule = schedule_of(NOTUS, ROWS)
-    assert schedule.rounds_after(360) == 11_520
+    assert schedule.step_ends()[-1] == 11_520
     assert schedule.rounds_per_epoch == 3_852
     assert round(schedule.epochs_after(360), 4) == 2.9907
     assert schedule.epochs_after(0) == 0.0
@@ -195,7 +195,7 @@ def test_an_epoch_of_fewer_micro_batches_than_a_step_takes_ends_a_step() -> None
     # 3 micro-batches an epoch, 5 a step: the count to 5 goes on across the epochs, whose ends are steps too.
     schedule = Schedule(rows=3, batch_size=1, accumulation=5, processes=1, steps=5, seed=0)
     assert [len(step) for step in schedule.step_rows()] == [3, 2, 1, 3, 1]
-    assert [schedule.rounds_after(step) for step in range(6)] == [0, 3, 5, 6, 9, 10]
+    assert schedule.step_ends() == [3, 5, 6, 9, 10]
     assert [schedule.epochs_after(step) for step in (1, 3, 4)] == [1.0, 2.0, 3.0]
     places = schedule.places()
     assert len(places) == 5 * 5
@@ -253,7 +253,7 @@ def test_small_schedules_are_those_of_2023(**small: int) -> None:
     done = 0
     for step, rounds in enumerate(expected, 1):
         done += len(rounds)
-        assert schedule.rounds_after(step) == done
+        assert schedule.step_ends()[step - 1] == done
         assert schedule.epochs_after(step) == done / schedule.rounds_per_epoch
 
 

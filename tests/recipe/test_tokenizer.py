@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from recipe.builtin.tokenizer import train_tokenizer
 from recipe.errors import UserError
-from recipe.tokenizer import load_tokenizer
+from recipe.tokenizer import load_tokenizer, refuse_disagreement, save_tokenizer
 
 TEXTS = ["Hello", " Hello", "  Hello", "Hello</s> you", "Hello</s>\n", "<s> Hello", "\nHello", "日本", ""]
 
@@ -77,3 +77,33 @@ def test_what_can_t_be_read_is_refused_in_one_line(tmp_path: Path, content: str 
     line = str(refused.value)
     assert line.startswith(f"{tmp_path}: its tokenizer can't be read (")
     assert "\n" not in line
+
+
+def test_what_is_saved_loads_the_same_by_name_and_says_nothing_of_this_machine(
+    llama: Path, tmp_path: Path
+) -> None:
+    loaded, folder = load_tokenizer(llama), tmp_path / "saved"
+    save_tokenizer(loaded, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"  # Transformers 4 has no TokenizersBackend
+    assert not {"backend", "is_local", "local_files_only"} & set(config)
+    consumer = AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        assert consumer(text)["input_ids"] == loaded(text)["input_ids"]
+
+
+def test_files_that_disagree_on_a_special_token_are_refused(llama: Path) -> None:
+    refuse_disagreement(load_tokenizer(llama))
+    path = llama / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads((llama / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["added_tokens_decoder"] = {
+        str(token["id"]): {key: value for key, value in token.items() if key != "id"}
+        for token in tokenizer["added_tokens"]
+    }
+    (llama / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    refuse_disagreement(load_tokenizer(llama))
+    config["added_tokens_decoder"]["2"]["normalized"] = True
+    (llama / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match="differ in normalized of </s>"):
+        refuse_disagreement(load_tokenizer(llama))
