@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch.nn import functional
 
 from recipe.progress import Reporter
-from recipe.trainer import PreferenceTrainer, summed_logps
+from recipe.trainer import PreferenceTrainer
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,8 @@ def heldout_logps(
     ):
         batches = [mine[start : start + size] for start in range(0, len(mine), size)]
         for batch in reporter.track(batches, title, len(batches)):
-            inputs = {
-                key: value.to(device)
-                for key, value in trainer.collate([rows[place] for place in batch]).items()
-            }
-            chosen, rejected = summed_logps(model, inputs).double().cpu().chunk(2)
+            logps = trainer.answer_logps(model, [rows[place] for place in batch])
+            chosen, rejected = logps.double().cpu().chunk(2)
             found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
     model.train(training)
     if accelerator.num_processes > 1:

@@ -180,7 +180,9 @@ class Execution(_Section):
     per_device_eval_batch_size: Positive = 4
     gradient_checkpointing: bool = False
     gradient_checkpointing_kwargs: dict[str, bool] = {"use_reentrant": False}
-    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    engine: Literal["packed", "trl"] = "trl"
+    pack_tokens: Positive | None = None  # of a micro-batch of the packed engine
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # of the trl engine
     logging_steps: Positive = 1
     evaluation_strategy: Literal["no", "epoch"] = "no"
     save_strategy: Literal["no", "epoch"] = "no"
@@ -221,7 +223,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _masks_within_a_text(self) -> "Recipe":
         # FlashAttention takes a mask for padding: it would drop the masked tokens' own predictions as well.
-        if self.science.tokenization == "zephyr-2023" and self.execution.attn_implementation not in MASKING:
+        padded = self.execution.engine == "trl"
+        masking = self.execution.attn_implementation in MASKING
+        if padded and self.science.tokenization == "zephyr-2023" and not masking:
             use = " or ".join(MASKING)
             message = f"attn_implementation: tokenization zephyr-2023 masks tokens within a text; use {use}"
             raise ValueError(message)

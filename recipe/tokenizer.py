@@ -26,7 +26,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a tokenizer's files, with a class that Transformers 4 (from 4.45 on) and 5 know, and load as the file stands."""
+    """Write a tokenizer's files, of a class that Transformers from 4.45 on loads as the file stands."""
     tokenizer.save_pretrained(str(folder))
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}

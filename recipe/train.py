@@ -23,10 +23,13 @@ from transformers import (
 )
 from trl.trainer.dpo_config import DPOConfig
 
+from recipe.attention import NAME as PAIRS_ATTENTION
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
 from recipe.heldout import compare, heldout_logps
 from recipe.launch import devices_for, launch, micro_batch_size
+from recipe.pack import accept_packs
+from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.prompt import PairTokenizer, pair_tokenizer
 from recipe.run import Run, Stage, write_json
@@ -90,24 +93,29 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
         shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that died: nothing resumes from them yet
     args = training_arguments(recipe, schedule, checkpoints)
+    packed = recipe.execution.engine == "packed"
     model = AutoModelForCausalLM.from_pretrained(
         inputs["base"]["path"],
         dtype=DTYPES[science.torch_dtype],
-        attn_implementation=recipe.execution.attn_implementation,
+        attn_implementation=PAIRS_ATTENTION if packed else recipe.execution.attn_implementation,
     )
     refuse_unknown_targets(model, science.lora_target_modules)
-    trainer = PreferenceTrainer(
-        schedule=schedule,
-        model=model,
-        args=args,
-        data_collator=PairCollator(
-            tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        ),
-        train_dataset=train,
-        eval_dataset=heldout,
-        processing_class=tokenizer,
-        peft_config=lora_config(recipe, inputs["base"]["revision"]),
-    )
+    common: dict[str, Any] = {
+        "schedule": schedule,
+        "model": model,
+        "args": args,
+        "train_dataset": train,
+        "eval_dataset": heldout,
+        "processing_class": tokenizer,
+        "peft_config": lora_config(recipe, inputs["base"]["revision"]),
+    }
+    trainer: PreferenceTrainer
+    if packed:
+        accept_packs(model)
+        trainer = PackedTrainer(tokens=recipe.execution.pack_tokens, **common)
+    else:
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        trainer = PreferenceTrainer(data_collator=PairCollator(pad), **common)
     trainer.remove_callback(PrinterCallback)
     rows = list(heldout)
     reference = heldout_logps(trainer, rows, "held out, before", reporter)
@@ -199,7 +207,9 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         use_cpu=not torch.cuda.is_available(),
         max_steps=schedule.steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=schedule.global_batch_size // (micro * world),
+        gradient_accumulation_steps=1
+        if execution.engine == "packed"
+        else schedule.global_batch_size // (micro * world),
         per_device_eval_batch_size=execution.per_device_eval_batch_size,
         gradient_checkpointing=execution.gradient_checkpointing,
         gradient_checkpointing_kwargs=execution.gradient_checkpointing_kwargs,

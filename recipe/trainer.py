@@ -1,7 +1,7 @@
 """TRL's DPOTrainer, driven by our tokenization and our schedule, under our progress bar."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -20,7 +20,7 @@ from recipe.progress import Bar
 from recipe.schedule import Schedule
 
 Batch = dict[str, torch.Tensor]
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 class PairCollator:
@@ -92,10 +92,21 @@ class PreferenceTrainer(DPOTrainer):
         assert isinstance(self.model, PeftModel)
         return self.model
 
+    def answer_logps(self, model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
+        """Return the summed log-probabilities of the answers to `rows`: float32 (2 * rows,), the chosen ones first."""
+        return self._answer_logps(model, self._on_device(self.collate(rows)))
+
     def collate(self, rows: Sequence[Row]) -> Batch:
-        """Return rows as a batch; see `PairCollator`."""
-        assert isinstance(self.data_collator, PairCollator)
-        return self.data_collator(rows)
+        """Return rows as a micro-batch."""
+        assert self.data_collator is not None
+        inputs: Batch = self.data_collator(list(rows))
+        return inputs
+
+    def _answer_logps(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
+        return summed_logps(model, inputs)
+
+    def _on_device(self, inputs: Batch) -> Batch:
+        return {name: value.to(self.accelerator.device) for name, value in inputs.items()}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the means over all pairs since the last log, on all ranks, and with the epoch of the data.
@@ -125,13 +136,13 @@ class PreferenceTrainer(DPOTrainer):
         TRL's own averages without weights, and does more that is not asked for here: 20 losses, entropy.
         """
         assert not return_outputs
-        policy = self.beta * summed_logps(model, inputs)
+        policy = self.beta * self._answer_logps(model, inputs)
         with (
             torch.no_grad(),
             disable_gradient_checkpointing(cast("PreTrainedModel", self.tuned), self._checkpointing),
             self.tuned.disable_adapter(),
         ):
-            reference = self.beta * summed_logps(self.tuned, inputs)
+            reference = self.beta * self._answer_logps(self.tuned, inputs)
         chosen, rejected = (policy - reference).chunk(2)
         losses = -functional.logsigmoid(chosen - rejected)
         self._count(chosen.detach(), rejected.detach(), policy.detach() / self.beta, inputs["weight"])

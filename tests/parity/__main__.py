@@ -13,6 +13,7 @@ from recipe.progress import Reporter
 from recipe.run import write_json
 from tests.parity import cases, ours
 from tests.parity.compare import (
+    REWARDS_TOLERANCE,
     TOLERANCE,
     Finding,
     compare_gradients,
@@ -63,7 +64,7 @@ def compare_all(
 ) -> list[Finding]:
     """Run our side and return what was found."""
     findings: list[Finding] = []
-    with reporter.bar("this stack", len(files) + len(cases.SCHEDULES) + len(cases.TRAININGS)) as bar:
+    with reporter.bar("this stack", len(files) + len(cases.SCHEDULES) + len(cases.EXECUTIONS)) as bar:
         for file in files:
             mine = ours.tokens(file, theirs.tokenizer)
             findings.append(compare_tokens(file.stem, theirs.tokens(file), mine))
@@ -74,9 +75,10 @@ def compare_all(
             mine_steps = ours.schedule(schedule)
             findings.append(compare_schedules(str(schedule), theirs.schedule(schedule), mine_steps))
             bar.advance()
-        for case in cases.TRAININGS:
-            trained = ours.training(case, theirs.model(case), short, folder)
-            findings += compare_trainings(str(case), theirs.training(case), trained)
+        for number, (what, case, changed) in enumerate(cases.EXECUTIONS):
+            place = folder / f"execution-{number}"
+            trained = ours.training(case, theirs.model(case), short, place, **changed)
+            findings += compare_trainings(what, theirs.training(case), trained)
             bar.advance()
     return findings
 
@@ -105,7 +107,7 @@ def show(findings: list[Finding], reporter: Reporter) -> None:
     reporter.say(
         "\ntokens: rows with any other token id, mask or label. steps: optimizer steps with other rows; by training\n"
         "rows, pairs of a micro-batch x accumulation x processes. The others are trainings, step by step; their\n"
-        f"differences are relative, up to {TOLERANCE:g} is rounding. "
+        f"differences are relative, up to {TOLERANCE:g} is rounding (rewards {REWARDS_TOLERANCE:g}). "
         f"{failed or 'None'} of {len(findings)} comparisons failed."
     )
 

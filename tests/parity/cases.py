@@ -63,19 +63,27 @@ SCHEDULES = (
     ScheduleCase(rows=11, batch_size=3, accumulation=8, processes=1, epochs=4),
 )
 TRAININGS = (TrainingCase(processes=1, accumulation=16), TrainingCase(processes=8, accumulation=2))
-# What is known to differ, and by choice: keys of the recipe that change how and where it runs.
+Variation = tuple[str, TrainingCase, dict[str, object]]
+"""A training with some keys of the recipe's execution changed, and what the table calls it."""
+
+EXECUTIONS: tuple[Variation, ...] = (
+    ("1 process", TRAININGS[0], {}),
+    ("8 processes", TRAININGS[1], {}),
+    ("1, packed", TRAININGS[0], {"engine": "packed"}),
+    ("8, packed, on 2 devices", TRAININGS[1], {"engine": "packed", "devices": 2}),
+    ("8, packed, on 4 devices", TRAININGS[1], {"engine": "packed", "devices": 4}),
+)
+# What is known to differ, and by choice.
 BF16 = TrainingCase(processes=1, accumulation=16, bf16=True)
-DIFFERENCES: tuple[tuple[str, TrainingCase, dict[str, object]], ...] = (
+DIFFERENCES: tuple[Variation, ...] = (
     ("sdpa for eager attention", TRAININGS[0], {"attn_implementation": "sdpa"}),
-    (
-        "sdpa, activations recomputed",
-        TRAININGS[0],
-        {"attn_implementation": "sdpa", "gradient_checkpointing": True},
-    ),
+    ("the same, recomputed", TRAININGS[0], {"attn_implementation": "sdpa", "gradient_checkpointing": True}),
     ("8 processes' recipe on 2 devices", TRAININGS[1], {"devices": 2}),
     ("8 processes' recipe in micro-batches of 8", TRAININGS[1], {"micro_batch_size": 8}),
+    ("8 processes' recipe in packs of 200 tokens", TRAININGS[1], {"engine": "packed", "pack_tokens": 200}),
     ("bf16 base and autocast, eager", BF16, {}),
     ("bf16 base and autocast, sdpa", BF16, {"attn_implementation": "sdpa"}),
+    ("bf16 base and autocast, packed", BF16, {"engine": "packed"}),
 )
 # At the recipe's own 5e-7 no loss would leave 0.69 in so few steps, and nothing could be told apart.
 LEARNING_RATE = 1e-3

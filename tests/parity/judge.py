@@ -18,10 +18,10 @@ from tests.parity.cases import ScheduleCase, TrainingCase
 
 @dataclass(frozen=True)
 class Training:
-    """What a training did, step by step, and its adapter before and after."""
+    """What a training did, step by step, and its adapter after and, if it was looked at, before."""
 
     steps: list[dict[str, Any]]
-    initial: dict[str, torch.Tensor]
+    initial: dict[str, torch.Tensor] | None
     final: dict[str, torch.Tensor]
 
 

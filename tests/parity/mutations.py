@@ -272,9 +272,7 @@ TRAINING_MUTATIONS: tuple[tuple[Mutation, dict[str, object], str | None], ...] =
     (short_micro_batch_counts_by_its_pairs, {}, "loss"),
     (unmasked_eos, {}, "loss"),
     (dropout_is_on, {}, "loss"),
-    (nothing, {"optim": "adamw_torch"}, "loss"),
     (nothing, {"max_grad_norm": 1000.0}, "loss"),
-    (nothing, {"warmup_ratio": 0.2}, "learning rate"),
 )
 
 

@@ -54,13 +54,17 @@ def notus(*arguments: object) -> None:
 
 
 def training(case: TrainingCase, model: Path, rows: Path, folder: Path, **changed: object) -> Training:
-    """Train on `rows` by `notus train`, with some keys of the recipe changed; read what it logged and saved."""
+    """Train on `rows` by `notus train`, with some keys of the recipe changed; read what it logged and saved.
+
+    Only with none changed is the adapter that it begins with looked at: that of one step, whose learning rate is 0.
+    """
     recipe = cases.write_recipe(folder / f"{case.name}.yaml", case, model, rows, **changed)
-    # The first step's learning rate is 0: an adapter of one step is the one that training begins with.
     first, whole = folder / f"{case.name}-first", folder / case.name
-    notus("train", recipe, "--run", first, "--set", "max_steps=1", "--quiet")
+    if not changed:
+        notus("train", recipe, "--run", first, "--set", "max_steps=1", "--quiet")
     notus("train", recipe, "--run", whole, "--quiet")
-    return Training(steps=logged_steps(whole), initial=_adapter(first), final=_adapter(whole))
+    initial = None if changed else _adapter(first)
+    return Training(steps=logged_steps(whole), initial=initial, final=_adapter(whole))
 
 
 def logged_steps(run: Path) -> list[dict[str, Any]]:

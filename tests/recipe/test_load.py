@@ -308,13 +308,15 @@ def test_the_tokenization_of_2023_has_the_template_of_2023() -> None:
 
 
 def test_the_tokenization_of_2023_needs_an_attention_that_can_hide_a_token() -> None:
-    line = refusal("notus-7b-v1-lora", "attn_implementation=flash_attention_2")
+    line = refusal("notus-7b-v1-lora", "engine=trl", "attn_implementation=flash_attention_2")
     assert line.endswith(
         "attn_implementation: tokenization zephyr-2023 masks tokens within a text; use eager or sdpa"
     )
     for attention in ("eager", "sdpa"):
-        assert load_recipe("notus-7b-v1-lora", [f"attn_implementation={attention}"])
-    assert load_recipe("smoke", ["tokenization=current", "attn_implementation=flash_attention_2"])
+        assert load_recipe("notus-7b-v1-lora", ["engine=trl", f"attn_implementation={attention}"])
+    assert load_recipe(
+        "smoke", ["tokenization=current", "engine=trl", "attn_implementation=flash_attention_2"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -556,6 +558,8 @@ OTHER: dict[str, object] = {
     "per_device_eval_batch_size": 3,
     "gradient_checkpointing": False,
     "gradient_checkpointing_kwargs": {"use_reentrant": True},
+    "engine": "packed",
+    "pack_tokens": 3,
     "attn_implementation": "eager",
     "logging_steps": 3,
     "evaluation_strategy": "no",

@@ -67,6 +67,9 @@ def test_another_seed_is_another_adapter(trained: Path, tiny: Path, tmp_path: Pa
         ["devices=2"],
         ["devices=2", "gradient_checkpointing=true"],
         ["attn_implementation=eager"],
+        ["engine=packed"],
+        ["engine=packed", "devices=2"],
+        ["engine=packed", "pack_tokens=100", "gradient_checkpointing=true"],
     ],
     ids=str,
 )
@@ -80,15 +83,16 @@ def test_another_execution_has_the_same_loss_at_every_step(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["trl", "packed"])
 def test_a_short_micro_batch_and_hidden_tokens_are_the_same_on_two_devices(
-    tiny: Path, tmp_path: Path
+    tiny: Path, tmp_path: Path, engine: str
 ) -> None:
     # 5 rows are left for the fourth step, and the fifth is of another epoch.
     sets = ["max_steps=5", "tokenization=zephyr-2023", "evaluation_strategy=epoch"]
     train(tiny, tmp_path / "one", *sets)
     metrics = json.loads((tmp_path / "one" / "training" / "metrics.json").read_text(encoding="utf-8"))
     assert 3 * 16 < metrics["train_rows"] < 4 * 16
-    train(tiny, tmp_path / "two", *sets, "devices=2")
+    train(tiny, tmp_path / "two", *sets, "devices=2", f"engine={engine}")
     assert len(losses_of(tmp_path / "one")) == 5
     assert losses_of(tmp_path / "two") == pytest.approx(losses_of(tmp_path / "one"), rel=1e-5)
     one, two = (means_of(tmp_path / name) for name in ("one", "two"))

@@ -44,7 +44,7 @@ def build(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
 
         def builder(*overrides: str) -> PreferenceTrainer:
             folder = tmp_path_factory.mktemp("run")
-            run = Run(folder, load_recipe(tiny / "tiny.yaml", ["report_to=[]", *overrides]))
+            run = Run(folder, load_recipe(tiny / "tiny.yaml", ["report_to=[]", "engine=trl", *overrides]))
             with run.locked():
                 run.bring([bring["fetch"], bring["curate"]], QUIET)
             with pytest.raises(BuiltError) as built:

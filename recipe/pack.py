@@ -1,0 +1,177 @@
+"""Execution: a micro-batch of pairs as tensors, laid end to end, each prompt once.
+
+A pair lies as prompt, chosen, rejected. Positions count as if each answer followed its prompt directly, and both
+answers' first tokens are predicted from the prompt's last one.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MethodType
+from typing import Any, NamedTuple, cast
+
+import torch
+from transformers import PreTrainedModel
+from trl.kernels import ChunkedLogProbFunction
+
+from recipe.errors import UserError
+
+PROMPT, CHOSEN, REJECTED = range(3)
+VOCAB_CHUNK = 8192  # columns of the logits that are in memory at a time
+
+
+class Span(NamedTuple):
+    """Where a pair lies in its pack: places in its tokens."""
+
+    start: int
+    chosen: int
+    rejected: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """A micro-batch. T tokens, N predicted tokens, P pairs.
+
+    Attributes:
+        input_ids: int64 (T,).
+        positions: int64 (T,), from 0 for each pair, going on after the prompt for both answers.
+        pair: int64 (T,), the place of each token's pair in the pack.
+        side: int64 (T,), PROMPT, CHOSEN or REJECTED.
+        visible: bool (T,), whether later tokens may attend to a token.
+        sources: int64 (N,), the token from whose hidden state one is predicted.
+        targets: int64 (N,), the id that is there.
+        answers: int64 (N,), the answer it belongs to: pair for the chosen ones, P + pair for the rejected ones.
+        weight: float32 (P,), what each pair's loss counts; see `recipe.schedule.Place`.
+        spans: Where the pairs lie.
+        masks: What attention makes of it, once for all layers: by the sliding window of the layer.
+    """
+
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    pair: torch.Tensor
+    side: torch.Tensor
+    visible: torch.Tensor
+    sources: torch.Tensor
+    targets: torch.Tensor
+    answers: torch.Tensor
+    weight: torch.Tensor
+    spans: tuple[Span, ...]
+
+    masks: dict[int | None, Any] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return len(self.spans)
+
+    def to(self, device: torch.device) -> "Pack":
+        """Return the pack with its tensors on `device`, and no masks yet."""
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
+        }
+        return replace(self, masks={}, **tensors)
+
+
+def lay(rows: Sequence[Mapping[str, Any]]) -> Pack:
+    """Lay rows (`prompt_ids`, `prompt_mask`, ... and perhaps a `weight`) end to end."""
+    ids: list[int] = []
+    positions: list[int] = []
+    pair: list[int] = []
+    side: list[int] = []
+    visible: list[int] = []
+    sources: list[int] = []
+    answers: list[int] = []
+    spans = []
+    for place, row in enumerate(rows):
+        prompt, sides = len(row["prompt_ids"]), [len(row[f"{one}_ids"]) for one in ("chosen", "rejected")]
+        assert prompt, "no prompt's last token to predict the answers from"
+        start = len(ids)
+        spans.append(Span(start, start + prompt, start + prompt + sides[0], start + prompt + sum(sides)))
+        ids += [*row["prompt_ids"], *row["chosen_ids"], *row["rejected_ids"]]
+        visible += [*row["prompt_mask"], *row["chosen_mask"], *row["rejected_mask"]]
+        positions += [*range(prompt), *(prompt + token for length in sides for token in range(length))]
+        pair += [place] * (prompt + sum(sides))
+        side += [PROMPT] * prompt + [CHOSEN] * sides[0] + [REJECTED] * sides[1]
+        for number, (begin, length) in enumerate(zip(spans[-1][1:3], sides, strict=True)):
+            if length:
+                sources += [start + prompt - 1, *range(begin, begin + length - 1)]
+                answers += [number * len(rows) + place] * length
+    tokens = torch.tensor(ids)
+    learnt = torch.tensor(side) != PROMPT
+    return Pack(
+        input_ids=tokens,
+        positions=torch.tensor(positions),
+        pair=torch.tensor(pair),
+        side=torch.tensor(side),
+        visible=torch.tensor(visible, dtype=torch.bool),
+        sources=torch.tensor(sources, dtype=torch.long),
+        targets=tokens[learnt],
+        answers=torch.tensor(answers, dtype=torch.long),
+        weight=torch.tensor([row.get("weight", 1.0) for row in rows], dtype=torch.float32),
+        spans=tuple(spans),
+    )
+
+
+def answer_logps(hidden: torch.Tensor, head: torch.nn.Linear, pack: Pack) -> torch.Tensor:
+    """Return the summed log-probability of each answer, float32 (2 P,): the chosen ones, then the rejected ones.
+
+    Args:
+        hidden: (T, width), the last hidden states.
+        head: The model's output embedding.
+        pack: The micro-batch.
+    """
+    logps, *_ = ChunkedLogProbFunction.apply(  # type: ignore[no-untyped-call]
+        hidden[pack.sources],
+        head.weight,
+        head.bias,
+        pack.targets,
+        1.0,
+        VOCAB_CHUNK,
+        None,
+        1.0,
+        ("log_probs",),
+    )
+    sums = torch.zeros(2 * pack.pairs, dtype=torch.float32, device=hidden.device)
+    return sums.index_add(0, pack.answers, logps.float())
+
+
+# What a base's configuration may ask for that neither `answer_logps` nor `recipe.attention` does, and its idle value.
+NOT_PACKED: dict[str, object] = {
+    "attention_dropout": 0.0,
+    "attn_logit_softcapping": None,
+    "final_logit_softcapping": None,
+    "lm_head_multiplier": 1.0,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+    "output_multiplier": 1.0,
+}
+
+
+def accept_packs(model: PreTrainedModel) -> None:
+    """Give a causal language model a second way to be called: `model(pack=...)` returns `answer_logps`.
+
+    The call goes through the model's own forward, so that what wraps a model (PEFT, DDP) stays around it. TRL does the
+    same for its fused head.
+
+    Raises:
+        UserError: The base scales or caps its scores or logits, or drops some of them.
+    """
+    config = model.config.get_text_config()
+    for key, idle in NOT_PACKED.items():
+        value = getattr(config, key, None)
+        if value not in {None, idle}:
+            raise UserError(f"engine: packed has no {key}, which the base has ({value}); use `engine: trl`")
+    forward = model.forward
+
+    @functools.wraps(type(model).forward)
+    def with_packs(self: PreTrainedModel, *arguments: Any, pack: Pack | None = None, **options: Any) -> Any:
+        if pack is None:
+            return forward(*arguments, **options)
+        backbone = self.base_model(
+            input_ids=pack.input_ids[None], position_ids=pack.positions[None], pack=pack, use_cache=False
+        )
+        head = self.get_output_embeddings()  # type: ignore[no-untyped-call]
+        return answer_logps(backbone.last_hidden_state[0], cast("torch.nn.Linear", head), pack)
+
+    model.forward = MethodType(with_packs, model)
