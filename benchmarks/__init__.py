@@ -1,0 +1,1 @@
+"""Measurements to run from a clone; no part of what is installed."""

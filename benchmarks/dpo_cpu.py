@@ -1,0 +1,209 @@
+"""How fast DPO trains on a CPU: TRL with the recipe as written, TRL at its best, and ours.
+
+    python benchmarks/dpo_cpu.py [--quick] [--dataset FILE --tokenizer DIR] [--out FILE]
+
+All get the same rows in the same steps, base and adapter; each runs in a process of its own, in turn, several times.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.rows import drawn_rows, rows_of_file
+from benchmarks.work import Measured, Mode, Result, Shape, Work, max_difference, processes, run
+from recipe.errors import UserError
+from recipe.progress import Reporter
+from recipe.run import write_json
+
+AS_WRITTEN = Mode("TRL, as written", "trl", micro_batch=2, checkpointing=True, reference_once=False)
+MICRO_BATCHES = (1, 2, 4)
+SMALL = Shape(
+    hidden_size=384, intermediate_size=1344, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2
+)
+
+
+def main(
+    dataset: Annotated[Path | None, typer.Option(help="Preference data. [default: drawn lengths]")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="The folder of a tokenizer for --dataset.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all that was measured as JSON.")] = None,
+    quick: Annotated[
+        bool, typer.Option(help="A smaller base, fewer pairs, each mode once: to see that it works.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 3,
+    pairs: Annotated[int, typer.Option(min=4, help="Pairs of a step, a multiple of 4.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each mode runs.")] = 2,
+    budget: Annotated[int, typer.Option(min=1, help="Tokens of our packs.")] = 1200,
+) -> None:
+    """Measure DPO on a CPU."""
+    reporter = Reporter()
+    if not reporter.console.is_terminal:
+        reporter.console.width = 100  # a log has no width of its own
+    if quick:
+        steps, rounds = 2, 1
+    try:
+        work = _work(dataset, tokenizer, SMALL if quick else Shape(), steps, pairs, reporter)
+    except UserError as error:
+        reporter.errors.print(f"dpo_cpu: {error}", markup=False)
+        raise typer.Exit(2) from None
+    mine = Mode(f"ours, packs of {budget:,} tokens", "ours", budget=budget)
+    heats, measured = compete(work, mine, rounds, reporter)
+    report = summary(work, heats, measured, rounds)
+    show(report, heats, measured, reporter)
+    if out is not None:
+        write_json(out, report)
+
+
+def _work(
+    dataset: Path | None, tokenizer: Path | None, shape: Shape, steps: int, pairs: int, reporter: Reporter
+) -> Work:
+    if pairs % max(MICRO_BATCHES):
+        raise UserError(
+            f"--pairs {pairs}: give a multiple of {max(MICRO_BATCHES)}, TRL's largest micro-batch"
+        )
+    if dataset is None:
+        return Work(drawn_rows(steps * pairs, shape.vocab_size, seed=0), pairs, shape)
+    if tokenizer is None:
+        raise UserError("--dataset: give a --tokenizer too, the folder of one")
+    rows = rows_of_file(dataset, tokenizer, steps * pairs, reporter)
+    largest = max(max(ids) for row in rows for ids in row.values())
+    return Work(rows, pairs, replace(shape, vocab_size=max(shape.vocab_size, largest + 1)))
+
+
+def at_best() -> list[Mode]:
+    """Return the settings of TRL that may be its fastest."""
+    return [
+        Mode(
+            f"TRL, micro-batch {micro_batch}{', recompute' * checkpointing}",
+            "trl",
+            micro_batch=micro_batch,
+            checkpointing=checkpointing,
+        )
+        for checkpointing in (False, True)
+        for micro_batch in MICRO_BATCHES
+    ]
+
+
+def compete(work: Work, mine: Mode, rounds: int, reporter: Reporter) -> tuple[list[Measured], list[Measured]]:
+    """Return the heats of TRL's settings, fastest first, and as written, at best and ours, over all rounds.
+
+    A heat is the first step. The fastest then runs in turn with the other two.
+    """
+    first = replace(work, rows=work.steps[0])
+    candidates = at_best()
+    with processes() as executor, reporter.bar("modes", len(candidates) + 3 * rounds) as bar:
+
+        def measure(mode: Mode, its: Work) -> Result:
+            bar.note(mode.name)
+            result = executor.submit(run, mode, its).result()
+            bar.advance()
+            return result
+
+        heats = sorted(
+            (Measured(mode, len(first.rows), [measure(mode, first)]) for mode in candidates),
+            key=lambda heat: -heat.pairs_per_second,
+        )
+        modes = [AS_WRITTEN, heats[0].mode, mine]
+        results = _in_turn(modes, rounds, lambda mode: measure(mode, work))
+    return heats, [Measured(mode, len(work.rows), found) for mode, found in zip(modes, results, strict=True)]
+
+
+def _in_turn(modes: list[Mode], rounds: int, measure: Callable[[Mode], Result]) -> list[list[Result]]:
+    results: list[list[Result]] = [[] for _ in modes]
+    for _ in range(rounds):
+        for mode, found in zip(modes, results, strict=True):
+            found.append(measure(mode))
+    return results
+
+
+def summary(work: Work, heats: list[Measured], measured: list[Measured], rounds: int) -> dict[str, Any]:
+    """Return all that was measured, for a JSON file."""
+    as_written, best, mine = measured
+    return {
+        "ratio": mine.pairs_per_second / as_written.pairs_per_second,
+        "ratio_best": mine.pairs_per_second / best.pairs_per_second,
+        "ratio_cpu_seconds": as_written.cpu_seconds_per_pair / mine.cpu_seconds_per_pair,
+        "ratio_best_cpu_seconds": best.cpu_seconds_per_pair / mine.cpu_seconds_per_pair,
+        "max_loss_difference": max(max_difference(mine.losses, other.losses) for other in (as_written, best)),
+        "modes": [one.as_dict() for one in measured],
+        "heats": [heat.as_dict() for heat in heats],
+        "rounds": rounds,
+        "pairs": len(work.rows),
+        "pairs_per_step": work.pairs_per_step,
+        "mean_tokens": {
+            side: sum(len(row[f"{side}_ids"]) for row in work.rows) / len(work.rows)
+            for side in ("prompt", "chosen", "rejected")
+        },
+        "model": {**asdict(work.shape), "parameters": mine.results[0].parameters},
+        "threads": mine.results[0].threads,
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+        "python": sys.version.split()[0],
+    }
+
+
+def show(report: dict[str, Any], heats: list[Measured], measured: list[Measured], reporter: Reporter) -> None:
+    """Print the tables."""
+    tokens, model = report["mean_tokens"], report["model"]
+    as_written, *_ = measured
+    reporter.head(f"DPO on {report['cpu']}, {report['threads']} threads")
+    reporter.say(
+        f"{report['pairs']} pairs in {len(as_written.losses)} steps: {tokens['prompt']:.0f} tokens of prompt, "
+        f"{tokens['chosen']:.0f} of chosen, {tokens['rejected']:.0f} of rejected\n"
+        f"a Mistral of {model['parameters'] / 1e6:.0f}M parameters, float32; TRL {report['versions']['trl']}; "
+        f"medians of {report['rounds']}\n"
+    )
+    reporter.table(
+        ("", "pairs/s", "speed", "CPU s/pair", "tokens/pair", "peak RSS", "last loss"),
+        [
+            (
+                one.mode.name,
+                f"{one.pairs_per_second:.3f}",
+                f"{one.pairs_per_second / as_written.pairs_per_second:.2f}x",
+                f"{one.cpu_seconds_per_pair:.2f}",
+                f"{one.tokens_per_pair:,.0f}",
+                f"{one.peak_bytes / 2**30:.2f} GiB",
+                f"{one.losses[-1]:.6f}",
+            )
+            for one in measured
+        ],
+    )
+    reporter.say(f"\nTRL's settings, on {heats[0].pairs} pairs; reference once; the fastest is the one above")
+    reporter.table(
+        ("", "pairs/s", "CPU s/pair", "tokens/pair", "peak RSS"),
+        [
+            (
+                heat.mode.name,
+                f"{heat.pairs_per_second:.3f}",
+                f"{heat.cpu_seconds_per_pair:.2f}",
+                f"{heat.tokens_per_pair:,.0f}",
+                f"{heat.peak_bytes / 2**30:.2f} GiB",
+            )
+            for heat in heats
+        ],
+    )
+    reporter.say(
+        f"\nratio {report['ratio']:.2f}   ratio_best {report['ratio_best']:.2f}   "
+        f"max_loss_difference {report['max_loss_difference']:.1e}"
+    )
+
+
+def _cpu() -> str:
+    """Return the processor's name, as well as the system tells."""
+    listed = Path("/proc/cpuinfo")
+    if listed.is_file():
+        for line in listed.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    typer.run(main)
