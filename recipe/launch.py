@@ -1,6 +1,7 @@
 """On how many processes a run trains, and torchrun for more than one."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -108,6 +109,18 @@ def _rank() -> None:
         # Every rank finds the same mistake and ends well, so that torchrun adds nothing to the one line.
         if first:
             (out / ".user-error").write_text(str(error), encoding="utf-8")
+    leave_group()
+
+
+def leave_group() -> None:
+    """End the process group, and the threads that it has.
+
+    Gloo's threads let go of an exchange's tensors when they get to it, and abort the process if Python has ended by
+    then. The group ends only when all that holds on to it is gone, the trainer's cycles included.
+    """
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

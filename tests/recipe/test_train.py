@@ -83,9 +83,7 @@ def test_another_execution_has_the_same_loss_at_every_step(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "engine", ["trl"]
-)  # packed: issue 4, it fails now and then with an evaluation on two devices
+@pytest.mark.parametrize("engine", ["trl", "packed"])
 def test_a_short_micro_batch_and_hidden_tokens_are_the_same_on_two_devices(
     tiny: Path, tmp_path: Path, engine: str
 ) -> None:
