@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.flex_attention import flex_attention_forward
@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import repeat_kv
 from recipe.pack import PROMPT, Pack
 
 NAME = "notus_pairs"
+BLOCK = 128  # tokens of a block of FlexAttention's
 
 
 def pairs_attention(
@@ -70,6 +71,7 @@ def pairs_attention(
             torch.cat([one[:, :, start:chosen], one[:, :, rejected:end]], dim=2) for one in (key, value)
         )
         outs.append(attend(query[:, :, rejected:end], keys, values, second, scaling))
+    outs.append(torch.zeros_like(query[:, :, pack.spans[-1].end :]))  # of what fills up
     return torch.cat(outs, dim=2).transpose(1, 2).contiguous(), None
 
 
@@ -86,13 +88,21 @@ def sees(pack: Pack, query: torch.Tensor, key: torch.Tensor, sliding_window: int
     A sequence's first token sees itself even where it is masked: the softmax of nothing is not a number. Nobody sees
     such a one, and nothing is learnt from it.
     """
-    back = pack.positions[query] - pack.positions[key]
-    same = (pack.pair[query] == pack.pair[key]) & (
-        (pack.side[key] == PROMPT) | (pack.side[key] == pack.side[query])
-    )
-    near = back >= 0 if sliding_window is None else (back >= 0) & (back < sliding_window)
-    alone = (query == key) & (pack.positions[query] == 0)
-    return (same & near & pack.visible[key]) | alone
+    return rule_of(pack, sliding_window)(query, key)
+
+
+def rule_of(pack: Pack, sliding_window: int | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return `sees` of a pack, over plain tensors: FlexAttention compiles it once for all packs."""
+    positions, pair, side, visible = pack.positions, pack.pair, pack.side, pack.visible
+
+    def rule(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        back = positions[query] - positions[key]
+        same = (pair[query] == pair[key]) & ((side[key] == PROMPT) | (side[key] == side[query]))
+        near = back >= 0 if sliding_window is None else (back >= 0) & (back < sliding_window)
+        alone = (query == key) & (positions[query] == 0)
+        return (same & near & visible[key]) | alone
+
+    return rule
 
 
 def pair_mask(pack: Pack, number: int, sliding_window: int | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,13 +120,36 @@ def pair_mask(pack: Pack, number: int, sliding_window: int | None) -> tuple[torc
 
 
 def block_mask(pack: Pack, sliding_window: int | None) -> BlockMask:
-    """Return who sees whom in the whole pack, for FlexAttention."""
+    """Return who sees whom in the whole pack, for FlexAttention.
+
+    It is made a row of blocks at a time: the whole of it, token by token, would take as much memory as a layer.
+    """
     length = len(pack.input_ids)
+    count = -(-length // BLOCK)
+    every = torch.arange(count * BLOCK, device=pack.positions.device)
+    inside, every = every < length, every.clamp(max=length - 1)
+    seen = []
+    for start in range(0, count * BLOCK, BLOCK):
+        rows = slice(start, start + BLOCK)
+        square = sees(pack, every[rows, None], every[None], sliding_window) & inside[rows, None] & inside
+        seen.append(square.view(BLOCK, count, BLOCK).sum((0, 2)))
+    tokens = torch.stack(seen)
+    full = tokens == BLOCK * BLOCK
+    some = (tokens > 0) & ~full
+    rule = rule_of(pack, sliding_window)
 
-    def rule(_: torch.Tensor, __: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        return sees(pack, query, key, sliding_window)
+    def mask(_: torch.Tensor, __: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        return rule(query, key)
 
-    return create_block_mask(rule, None, None, length, length, device=str(pack.positions.device))
+    return BlockMask.from_kv_blocks(
+        *_in_order(some), *_in_order(full), BLOCK_SIZE=BLOCK, mask_mod=mask, seq_lengths=(length, length)
+    )
+
+
+def _in_order(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how many blocks each row of blocks has, and which first: int32 (1, 1, rows) and (1, 1, rows, columns)."""
+    first = blocks.int().argsort(dim=-1, descending=True, stable=True)
+    return blocks.sum(-1, dtype=torch.int32)[None, None], first.int()[None, None]
 
 
 def _once(pack: Pack, window: int | None, make: Callable[[], Any]) -> Any:

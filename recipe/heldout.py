@@ -3,15 +3,16 @@
 The trainer's own evaluation averages the means of its batches; here every pair counts once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch.nn import functional
 
 from recipe.progress import Reporter
+from recipe.scoring import score, shards
 from recipe.trainer import PreferenceTrainer
 
 
@@ -38,13 +39,11 @@ class HeldOut:
         return asdict(self)
 
 
-def heldout_logps(
-    trainer: PreferenceTrainer, rows: Sequence[Mapping[str, Any]], title: str, reporter: Reporter
-) -> torch.Tensor:
+def heldout_logps(trainer: PreferenceTrainer, rows: Dataset, title: str, reporter: Reporter) -> torch.Tensor:
     """Return the summed log-probability of each answer under the trainer's policy as it is now.
 
     Args:
-        trainer: Gives the model, the collator, the device and the batch size.
+        trainer: Gives the model and the way it is called.
         rows: Rows as `recipe.trainer.PairCollator` takes them.
         title: What the progress bar says.
         reporter: Shows it.
@@ -52,26 +51,13 @@ def heldout_logps(
     Returns:
         float64 tensor of shape (rows, 2): chosen, rejected. The same on every process.
     """
-    accelerator, size = trainer.accelerator, trainer.args.per_device_eval_batch_size
-    device = accelerator.device
-    model = trainer.tuned
-    training = model.training
-    model.to(device).eval()
-    found: list[tuple[int, float, float]] = []
-    with (
-        accelerator.split_between_processes(list(range(len(rows)))) as mine,
-        torch.no_grad(),
-        accelerator.autocast(),
-    ):
-        batches = [mine[start : start + size] for start in range(0, len(mine), size)]
-        for batch in reporter.track(batches, title, len(batches)):
-            logps = trainer.answer_logps(model, [rows[place] for place in batch])
-            chosen, rejected = logps.double().cpu().chunk(2)
-            found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
-    model.train(training)
+    accelerator = trainer.accelerator
+    mine = shards(len(rows))[accelerator.process_index :: accelerator.num_processes]
+    with reporter.bar(title, sum(map(len, mine))) as bar:
+        found = [(shard.start, score(trainer, rows.select(shard), bar)) for shard in mine]
     if accelerator.num_processes > 1:
         found = gather_object(found)
-    return torch.tensor([[chosen, rejected] for _, chosen, rejected in sorted(found)], dtype=torch.float64)
+    return torch.cat([logps for _, logps in sorted(found, key=lambda one: one[0])])
 
 
 def compare(policy: torch.Tensor, reference: torch.Tensor, beta: float) -> HeldOut:

@@ -17,7 +17,9 @@ from trl.kernels import ChunkedLogProbFunction
 from recipe.errors import UserError
 
 PROMPT, CHOSEN, REJECTED = range(3)
-VOCAB_CHUNK = 8192  # columns of the logits that are in memory at a time
+# Columns of the logits that are in memory at a time: on a CPU as many as stay in its cache.
+VOCAB_CHUNK = {"cpu": 2048, "cuda": 8192}
+NOBODY = -1  # the pair of a token that fills up
 
 
 class Span(NamedTuple):
@@ -31,12 +33,12 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """A micro-batch. T tokens, N predicted tokens, P pairs.
+    """A micro-batch. T tokens, those that fill it up included, N predicted tokens, P pairs.
 
     Attributes:
         input_ids: int64 (T,).
         positions: int64 (T,), from 0 for each pair, going on after the prompt for both answers.
-        pair: int64 (T,), the place of each token's pair in the pack.
+        pair: int64 (T,), the place of each token's pair in the pack; NOBODY of those that fill up.
         side: int64 (T,), PROMPT, CHOSEN or REJECTED.
         visible: bool (T,), whether later tokens may attend to a token.
         sources: int64 (N,), the token from whose hidden state one is predicted.
@@ -73,8 +75,13 @@ class Pack:
         return replace(self, masks={}, **tensors)
 
 
-def lay(rows: Sequence[Mapping[str, Any]]) -> Pack:
-    """Lay rows (`prompt_ids`, `prompt_mask`, ... and perhaps a `weight`) end to end."""
+def lay(rows: Sequence[Mapping[str, Any]], multiple: int = 1) -> Pack:
+    """Lay rows (`prompt_ids`, `prompt_mask`, ... and perhaps a `weight`) end to end.
+
+    Args:
+        rows: The pairs.
+        multiple: Fill up at the end to a multiple of so many tokens, with some that nobody sees.
+    """
     ids: list[int] = []
     positions: list[int] = []
     pair: list[int] = []
@@ -97,6 +104,12 @@ def lay(rows: Sequence[Mapping[str, Any]]) -> Pack:
             if length:
                 sources += [start + prompt - 1, *range(begin, begin + length - 1)]
                 answers += [number * len(rows) + place] * length
+    fill = -len(ids) % multiple
+    ids += [0] * fill
+    positions += [0] * fill
+    pair += [NOBODY] * fill
+    side += [PROMPT] * fill
+    visible += [0] * fill
     tokens = torch.tensor(ids)
     learnt = torch.tensor(side) != PROMPT
     return Pack(
@@ -114,7 +127,9 @@ def lay(rows: Sequence[Mapping[str, Any]]) -> Pack:
 
 
 def answer_logps(hidden: torch.Tensor, head: torch.nn.Linear, pack: Pack) -> torch.Tensor:
-    """Return the summed log-probability of each answer, float32 (2 P,): the chosen ones, then the rejected ones.
+    """Return the summed log-probability of each answer, float64 (2 P,): the chosen ones, then the rejected ones.
+
+    A sum of hundreds in float32 would be rounded to more than what one optimizer step moves it.
 
     Args:
         hidden: (T, width), the last hidden states.
@@ -127,13 +142,13 @@ def answer_logps(hidden: torch.Tensor, head: torch.nn.Linear, pack: Pack) -> tor
         head.bias,
         pack.targets,
         1.0,
-        VOCAB_CHUNK,
+        VOCAB_CHUNK.get(hidden.device.type, VOCAB_CHUNK["cpu"]),
         None,
         1.0,
         ("log_probs",),
     )
-    sums = torch.zeros(2 * pack.pairs, dtype=torch.float32, device=hidden.device)
-    return sums.index_add(0, pack.answers, logps.float())
+    sums = torch.zeros(2 * pack.pairs, dtype=torch.float64, device=hidden.device)
+    return sums.index_add(0, pack.answers, logps.double())
 
 
 # What a base's configuration may ask for that neither `answer_logps` nor `recipe.attention` does, and its idle value.

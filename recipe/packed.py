@@ -1,6 +1,7 @@
 """The packed engine: the same optimizer steps as `recipe.trainer`'s, in dense micro-batches under a token budget."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,22 +10,35 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from recipe.attention import BLOCK
 from recipe.pack import lay
 from recipe.packing import pack
 from recipe.schedule import Schedule
-from recipe.trainer import PreferenceTrainer, Row
+from recipe.tokenized import SIDES
+from recipe.trainer import PreferenceTrainer, Row, references
 
 MicroBatch = dict[str, Any]
-"""`pack`, a `Pack`, and its `weight`, float32 (pairs,)."""
+"""`pack`, a `Pack`, its `weight`, float32 (pairs,), and perhaps `reference`, as `recipe.trainer.references` has it."""
 
-# On a CPU small packs stay in its cache; on a GPU large ones fill it.
+# On a CPU small packs stay in its cache; on a GPU large ones fill it, and lengths that recur are compiled once.
 TOKENS = {"cpu": 1200, "cuda": 4096}
+MULTIPLE = {"cpu": 1, "cuda": BLOCK}
 
 
-def collate(rows: Sequence[Row]) -> MicroBatch:
-    """Return rows as one micro-batch."""
-    laid = lay(rows)
-    return {"pack": laid, "weight": laid.weight}
+def collate(rows: Sequence[Row], multiple: int = 1) -> MicroBatch:
+    """Return rows as one micro-batch, filled up to a multiple of so many tokens."""
+    laid = lay(rows, multiple)
+    return {"pack": laid, "weight": laid.weight, **references(rows)}
+
+
+def length_of(row: Row) -> int:
+    """Return the tokens of a pair, its prompt once."""
+    return sum(len(row[f"{side}_ids"]) for side in SIDES)
+
+
+def with_reference(rows: Dataset, reference: torch.Tensor) -> Dataset:
+    """Return rows that know their answers' log-probabilities under the base, float64 (rows, 2)."""
+    return rows.add_column("reference", reference.tolist())
 
 
 class StepPacks(TorchDataset[list[MicroBatch]]):
@@ -34,12 +48,15 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         rows: The training rows, tokenized.
         schedule: Which of them each step sees.
         tokens: The budget of a micro-batch.
+        multiple: A micro-batch is filled up to a multiple of so many tokens.
         devices: How many there are.
         device: Which this is.
     """
 
-    def __init__(self, rows: Dataset, schedule: Schedule, tokens: int, devices: int, device: int) -> None:
-        self.rows, self.schedule, self.tokens = rows, schedule, tokens
+    def __init__(
+        self, rows: Dataset, schedule: Schedule, tokens: int, multiple: int, devices: int, device: int
+    ) -> None:
+        self.rows, self.schedule, self.tokens, self.multiple = rows, schedule, tokens, multiple
         self.devices, self.device = devices, device
         self.places = schedule.places()
 
@@ -53,9 +70,8 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         # As many for each device, where the step has places to spare.
         seen += [place for place in places if not place.weight][: -len(seen) % self.devices]
         rows = [{**self.rows[place.row], "weight": place.weight} for place in seen]
-        lengths = [sum(len(row[f"{side}_ids"]) for side in ("prompt", "chosen", "rejected")) for row in rows]
-        mine = pack(lengths, self.tokens, self.devices)[self.device]
-        return [collate([rows[pair] for pair in pairs]) for pairs in mine]
+        mine = pack([length_of(row) for row in rows], self.tokens, self.devices)[self.device]
+        return [collate([rows[pair] for pair in pairs], self.multiple) for pairs in mine]
 
 
 class PackedTrainer(PreferenceTrainer):
@@ -74,17 +90,34 @@ class PackedTrainer(PreferenceTrainer):
         self, *, tokens: int | None, schedule: Schedule, train_dataset: Dataset, **kwargs: Any
     ) -> None:
         super().__init__(schedule=schedule, train_dataset=train_dataset, data_collator=collate, **kwargs)
-        self._steps = StepPacks(
-            train_dataset,
-            schedule,
-            tokens or TOKENS.get(self.accelerator.device.type, TOKENS["cpu"]),
-            self.accelerator.num_processes,
-            self.accelerator.process_index,
-        )
+        kind = self.accelerator.device.type
+        self._tokens_of_pack = tokens or TOKENS.get(kind, TOKENS["cpu"])
+        self._multiple = MULTIPLE.get(kind, 1)
+        self.data_collator = functools.partial(collate, multiple=self._multiple)
+        self._rows = train_dataset
+
+    def know_reference(self, train: torch.Tensor, heldout: torch.Tensor) -> None:
+        """Take the answers' log-probabilities under the base as known: float64 (rows, 2), of all rows."""
+        assert isinstance(self.eval_dataset, Dataset)
+        self._rows = with_reference(self._rows, train)
+        self.eval_dataset = with_reference(self.eval_dataset, heldout)
+
+    def micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return rows that are only scored as micro-batches, by their places."""
+        [packs] = pack([length_of(row) for row in rows], self._tokens_of_pack, devices=1)
+        return packs
 
     def get_train_dataloader(self) -> DataLoader[list[MicroBatch]]:
         """Return the optimizer steps in order, of this device: they are dealt already."""
-        return DataLoader(self._steps, batch_size=None, shuffle=False)
+        steps = StepPacks(
+            self._rows,
+            self._schedule,
+            self._tokens_of_pack,
+            self._multiple,
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
+        return DataLoader(steps, batch_size=None, shuffle=False)
 
     def training_step(  # type: ignore[override]  # Transformers' batch is a dict, ours the list that our loader gives
         self, model: torch.nn.Module, inputs: list[MicroBatch], num_items_in_batch: object = None
@@ -97,6 +130,9 @@ class PackedTrainer(PreferenceTrainer):
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._add_gradient(model, micro_batch)
         return loss
+
+    def _prepare_inputs(self, inputs: MicroBatch) -> MicroBatch:
+        return self._on_device(inputs)
 
     def floating_point_ops(self, inputs: object) -> int:
         """Return 0: the count of Transformers is for padded batches."""
@@ -111,6 +147,9 @@ class PackedTrainer(PreferenceTrainer):
         loss: torch.Tensor = mean * share
         self.accelerator.backward(loss)
         return loss.detach()
+
+    def _tokens(self, inputs: MicroBatch) -> int:
+        return len(inputs["pack"].input_ids)
 
     def _answer_logps(self, model: torch.nn.Module, inputs: MicroBatch) -> torch.Tensor:
         logps: torch.Tensor = model(pack=inputs["pack"])

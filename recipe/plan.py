@@ -9,12 +9,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from recipe.builtin.base import base_config
 from recipe.builtin.feedback import DEFAULT_PROMPTS
 from recipe.curate import count_rows
+from recipe.engine import refuse_unknown_targets
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, split_files, tokenizer_files
 from recipe.launch import devices_for, micro_batch_size
 from recipe.schedule import Schedule, schedule_of
 from recipe.schema import Recipe
-from recipe.train import refuse_unknown_targets
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OPTIMIZER_STATES = {"rmsprop": 1, "adamw_torch": 2, "sgd": 0}

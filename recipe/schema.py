@@ -180,7 +180,7 @@ class Execution(_Section):
     per_device_eval_batch_size: Positive = 4
     gradient_checkpointing: bool = False
     gradient_checkpointing_kwargs: dict[str, bool] = {"use_reentrant": False}
-    engine: Literal["packed", "trl"] = "trl"
+    engine: Literal["packed", "trl"] = "packed"
     pack_tokens: Positive | None = None  # of a micro-batch of the packed engine
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # of the trl engine
     logging_steps: Positive = 1

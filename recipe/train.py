@@ -1,8 +1,6 @@
 """Stage: the adapter. TRL's trainer and PEFT's LoRA, held-out figures before and after."""
 
-import importlib.util
 import json
-import math
 import os
 import resource
 import shutil
@@ -12,41 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, Features, Sequence, Value
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from pyarrow import parquet
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-)
-from trl.trainer.dpo_config import DPOConfig
+from transformers import PreTrainedTokenizerBase
 
-from recipe.attention import NAME as PAIRS_ATTENTION
-from recipe.errors import UserError
+from recipe.engine import build_trainer, refuse_missing_packages
 from recipe.fetch import load_inputs
 from recipe.heldout import compare, heldout_logps
-from recipe.launch import devices_for, launch, micro_batch_size
-from recipe.pack import accept_packs
+from recipe.launch import devices_for, launch
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
-from recipe.prompt import PairTokenizer, pair_tokenizer
+from recipe.prompt import pair_tokenizer
+from recipe.reference import Shards, key_of, reference_logps
 from recipe.run import Run, Stage, write_json
-from recipe.schedule import Schedule, schedule_of
-from recipe.schema import Execution, Recipe
+from recipe.schedule import schedule_of
+from recipe.tokenized import lengths_of, sha256_of, tokenize, tokens_a_pair
 from recipe.tokenizer import load_tokenizer, save_tokenizer
-from recipe.trainer import PairCollator, PreferenceTrainer, ProgressCallback
-
-# Small numbers: there are 180 million tokens and masks at full size, on every rank.
-TOKENIZED = Features(
-    {
-        f"{side}_{what}": Sequence(Value(dtype))
-        for side in ("prompt", "chosen", "rejected")
-        for what, dtype in (("ids", "int32"), ("mask", "int8"))
-    }
-)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
+from recipe.watch import ProgressCallback
 
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
@@ -92,45 +72,30 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     checkpoints = run.path("checkpoints")
     if int(os.environ.get("RANK", "0")) == 0:
         shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that died: nothing resumes from them yet
-    args = training_arguments(recipe, schedule, checkpoints)
-    packed = recipe.execution.engine == "packed"
-    model = AutoModelForCausalLM.from_pretrained(
-        inputs["base"]["path"],
-        dtype=DTYPES[science.torch_dtype],
-        attn_implementation=PAIRS_ATTENTION if packed else recipe.execution.attn_implementation,
-    )
-    refuse_unknown_targets(model, science.lora_target_modules)
-    common: dict[str, Any] = {
-        "schedule": schedule,
-        "model": model,
-        "args": args,
-        "train_dataset": train,
-        "eval_dataset": heldout,
-        "processing_class": tokenizer,
-        "peft_config": lora_config(recipe, inputs["base"]["revision"]),
-    }
-    trainer: PreferenceTrainer
-    if packed:
-        accept_packs(model)
-        trainer = PackedTrainer(tokens=recipe.execution.pack_tokens, **common)
+    trainer = build_trainer(recipe, inputs, tokenizer, schedule, train, heldout, checkpoints)
+    started = time.monotonic()
+    if isinstance(trainer, PackedTrainer):
+        sets = {"train": train, "heldout": heldout}
+        key = key_of(
+            trainer, inputs["base"]["sha256"], {name: sha256_of(rows) for name, rows in sets.items()}
+        )
+        found = reference_logps(trainer, sets, Shards(run.path("reference"), key), reporter)
+        trainer.know_reference(found["train"], found["heldout"])
+        reference = found["heldout"]
     else:
-        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        trainer = PreferenceTrainer(data_collator=PairCollator(pad), **common)
-    trainer.remove_callback(PrinterCallback)
-    rows = list(heldout)
-    reference = heldout_logps(trainer, rows, "held out, before", reporter)
+        reference = heldout_logps(trainer, heldout, "held out, before", reporter)
+    reference_seconds = time.monotonic() - started
     with reporter.bar("training", schedule.steps) as bar:
         trainer.add_callback(ProgressCallback(bar))
-        started = time.monotonic()
         try:
             trainer.train()
         finally:
             if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
                 checkpoints.rmdir()  # the trainer makes it even where nothing is saved
-        seconds = time.monotonic() - started
-    policy = heldout_logps(trainer, rows, "held out, after", reporter)
+    policy = heldout_logps(trainer, heldout, "held out, after", reporter)
     if not trainer.is_world_process_zero():
         return
+    seconds = trainer.clock.seconds
     metrics = {
         "before": compare(reference, reference, science.beta).as_dict(),
         "after": compare(policy, reference, science.beta).as_dict(),
@@ -141,6 +106,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         "train_rows": len(train),
         "train_loss": trainer.state.log_history[-1].get("train_loss"),
         "tokens": {"train": train_counts, "heldout": heldout_counts},
+        "tokens_a_pair": tokens_a_pair(lengths_of(train), schedule),
+        "reference_seconds": round(reference_seconds, 3),
         "train_seconds": round(seconds, 3),
         "pairs_per_second": round(schedule.steps * schedule.global_batch_size / seconds, 3),
         **_hardware(trainer.accelerator.num_processes),
@@ -152,132 +119,6 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     _write_heldout(
         out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy
     )
-
-
-def tokenize(
-    path: Path, chat: PairTokenizer, recipe: Recipe, reporter: Reporter
-) -> tuple[Dataset, dict[str, Any]]:
-    """Return the rows of a curated file as token ids, and what truncation did to them."""
-    science = recipe.science
-    texts = parquet.read_table(path).to_pylist()
-    pairs = [
-        chat.pair(
-            row["prompt"],
-            row["chosen"],
-            row["rejected"],
-            max_length=science.max_length,
-            max_prompt_length=science.max_prompt_length,
-        )
-        for row in reporter.track(texts, f"tokenizing {path.stem}", len(texts))
-    ]
-    rows = [pair.as_dict() for pair in pairs]
-    counts = {
-        "prompts_cut": sum(pair.prompt_cut > 0 for pair in pairs),
-        "answers_cut": sum(pair.answers_cut for pair in pairs),
-        "equal_after_cut": sum(pair.chosen_ids == pair.rejected_ids for pair in pairs),
-        **{
-            f"mean_{side}_tokens": _mean_length([row[f"{side}_ids"] for row in rows])
-            for side in ("prompt", "chosen", "rejected")
-        },
-    }
-    return Dataset.from_list(rows, features=TOKENIZED), counts
-
-
-def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) -> DPOConfig:
-    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices."""
-    science, execution = recipe.science, recipe.execution
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = micro_batch_size(recipe, world)
-    return DPOConfig(
-        output_dir=str(checkpoints),
-        seed=science.seed,
-        beta=science.beta,
-        loss_type=[science.loss_type],
-        max_length=None,  # recipe.prompt has truncated
-        remove_unused_columns=False,  # the masks are not the stock collator's
-        # trl 0.7.4 switched every dropout off, LoRA's too, and so the recipe's lora_dropout 0.1 never had an effect.
-        disable_dropout=True,
-        learning_rate=science.learning_rate,
-        lr_scheduler_type=science.lr_scheduler_type,
-        warmup_steps=math.ceil(science.warmup_ratio * schedule.steps),
-        optim=science.optim,
-        weight_decay=science.weight_decay,
-        max_grad_norm=science.max_grad_norm,
-        bf16=science.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        max_steps=schedule.steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=1
-        if execution.engine == "packed"
-        else schedule.global_batch_size // (micro * world),
-        per_device_eval_batch_size=execution.per_device_eval_batch_size,
-        gradient_checkpointing=execution.gradient_checkpointing,
-        gradient_checkpointing_kwargs=execution.gradient_checkpointing_kwargs,
-        logging_steps=execution.logging_steps,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        eval_strategy="no" if execution.evaluation_strategy == "no" else "steps",
-        eval_steps=schedule.steps_per_epoch,
-        save_strategy="no" if execution.save_strategy == "no" else "steps",
-        save_steps=schedule.steps_per_epoch,
-        save_total_limit=execution.save_total_limit,
-        report_to=list(execution.report_to),
-        run_name=recipe.name,
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,  # every parameter of the adapter is used; a search breaks recomputation
-    )
-
-
-def lora_config(recipe: Recipe, base_revision: str) -> LoraConfig:
-    """Return the adapter's configuration, its base pinned: PEFT would leave the revision null."""
-    science = recipe.science
-    return LoraConfig(
-        r=science.lora_r,
-        lora_alpha=science.lora_alpha,
-        lora_dropout=science.lora_dropout,
-        target_modules=list(science.lora_target_modules),
-        bias="none",
-        task_type="CAUSAL_LM",
-        revision=base_revision,
-    )
-
-
-def refuse_unknown_targets(model: PreTrainedModel, targets: list[str]) -> None:
-    """Refuse LoRA targets that are not linear modules of the base.
-
-    Raises:
-        UserError: Names the first such target and what the base has.
-    """
-    linear = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    }
-    for target in targets:
-        if target not in linear or target == "lm_head":
-            known = ", ".join(sorted(linear - {"lm_head"}))
-            raise UserError(
-                f"lora_target_modules: the base has no module {target!r} to adapt; it has {known}"
-            )
-
-
-def refuse_missing_packages(execution: Execution) -> None:
-    """Refuse a tracker or an attention whose package is not installed.
-
-    Raises:
-        UserError: Names it.
-    """
-    for tracker in execution.report_to:
-        if importlib.util.find_spec(tracker) is None:
-            raise UserError(
-                f"report_to: {tracker} is not installed; run pip install 'notus[trackers]', or leave it out"
-            )
-    if (
-        execution.attn_implementation == "flash_attention_2"
-        and importlib.util.find_spec("flash_attn") is None
-    ):
-        raise UserError("attn_implementation: flash_attn is not installed; install it, or use sdpa")
 
 
 def _cuts(counts: dict[str, Any]) -> dict[str, str]:
@@ -312,10 +153,6 @@ def _hardware(processes: int) -> dict[str, Any]:
         peak, of = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "resident"
         device = f"CPU, {os.cpu_count()} cores"
     return {"device": device, "devices": processes, "peak_memory_bytes": peak, "peak_memory_of": of}
-
-
-def _mean_length(ids: list[list[int]]) -> float:
-    return round(sum(map(len, ids)) / max(1, len(ids)), 2)
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:

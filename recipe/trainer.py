@@ -1,8 +1,7 @@
 """TRL's DPOTrainer, driven by our tokenization and our schedule, under our progress bar."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -11,13 +10,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from recipe.errors import UserError
-from recipe.progress import Bar
 from recipe.schedule import Schedule
+from recipe.watch import Clock
 
 Batch = dict[str, torch.Tensor]
 Row = dict[str, Any]
@@ -37,11 +33,12 @@ class PairCollator:
         """Return the batch of `rows`.
 
         Args:
-            rows: Each with `prompt_ids`, `chosen_ids`, `rejected_ids`, their `..._mask`, and perhaps a `weight`.
+            rows: Each with `prompt_ids`, `chosen_ids`, `rejected_ids`, their `..._mask`, and perhaps a `weight` and
+                a `reference`.
 
         Returns:
-            `input_ids`, `attention_mask` and `completion_mask`, int64 of shape (2 * rows, tokens), and `weight`,
-            float32 of shape (rows,).
+            `input_ids`, `attention_mask` and `completion_mask`, int64 of shape (2 * rows, tokens), `weight`, float32
+            of shape (rows,), and perhaps `reference`, as `references` has it.
         """
         sides = [(row, side) for side in ("chosen", "rejected") for row in rows]
         return {
@@ -53,7 +50,18 @@ class PairCollator:
                 [[0] * len(row["prompt_ids"]) + [1] * len(row[f"{side}_ids"]) for row, side in sides], 0
             ),
             "weight": torch.tensor([row.get("weight", 1.0) for row in rows], dtype=torch.float32),
+            **references(rows),
         }
+
+
+def references(rows: Sequence[Row]) -> Batch:
+    """Return `reference`, the answers' summed log-probabilities under the base, where rows know them.
+
+    Returns:
+        float64 of shape (2 * rows,), the chosen ones first; nothing where rows don't know them.
+    """
+    known = [row["reference"] for row in rows if "reference" in row]
+    return {"reference": torch.tensor(known, dtype=torch.float64).T.flatten()} if known else {}
 
 
 class ScheduledRows(TorchDataset[dict[str, Any]]):
@@ -82,7 +90,7 @@ class PreferenceTrainer(DPOTrainer):
     def __init__(self, *, schedule: Schedule, train_dataset: Dataset, **kwargs: Any) -> None:
         self._schedule = schedule
         self._sums: dict[str, torch.Tensor] = {}  # of training, and of an evaluation in between
-        self._checkpointing = kwargs["args"].gradient_checkpointing_kwargs
+        self.clock = Clock()
         super().__init__(train_dataset=train_dataset, **kwargs)
         self.train_dataset = ScheduledRows(train_dataset, schedule)
 
@@ -92,8 +100,13 @@ class PreferenceTrainer(DPOTrainer):
         assert isinstance(self.model, PeftModel)
         return self.model
 
+    def micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return rows that are only scored as micro-batches, by their places."""
+        size = self.args.per_device_eval_batch_size
+        return [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
+
     def answer_logps(self, model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
-        """Return the summed log-probabilities of the answers to `rows`: float32 (2 * rows,), the chosen ones first."""
+        """Return the summed log-probabilities of the answers to `rows`: float64 (2 * rows,), the chosen ones first."""
         return self._answer_logps(model, self._on_device(self.collate(rows)))
 
     def collate(self, rows: Sequence[Row]) -> Batch:
@@ -109,17 +122,32 @@ class PreferenceTrainer(DPOTrainer):
         return {name: value.to(self.accelerator.device) for name, value in inputs.items()}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the means over all pairs since the last log, on all ranks, and with the epoch of the data.
+        """Log with the means over all pairs since the last log, on all ranks, the speed, and the epoch of the data.
 
         An evaluation's rows that even out its last batch count twice, as in its loss: the trainer's own evaluation is
         for the curve, `recipe.heldout` for the figures.
         """
         prefix = "" if self.tuned.training else "eval_"
         if prefix in self._sums:
-            pairs, *sums = self.accelerator.reduce(self._sums.pop(prefix), reduction="sum").tolist()
-            logs.update({prefix + name: total / pairs for name, total in zip(MEANS, sums, strict=True)})
+            total = self.accelerator.reduce(self._sums.pop(prefix), reduction="sum").tolist()
+            pairs, tokens, *sums = total
+            logs.update({prefix + name: value / pairs for name, value in zip(MEANS, sums, strict=True)})
+            if not prefix:
+                seconds = max(self.clock.lap(), 1e-9)
+                logs.update({"pairs_per_second": pairs / seconds, "tokens_per_second": tokens / seconds})
         self.state.epoch = self._schedule.epochs_after(self.state.global_step)
         super().log(logs, start_time)
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        """Train, on the clock."""
+        with self.clock.running():
+            return super().train(*arguments, **options)
+
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Evaluate, off the clock."""
+        with self.clock.paused():
+            found: dict[str, float] = super().evaluate(*arguments, **options)
+        return found
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # tokenized, truncated and counted by recipe.prompt
@@ -137,22 +165,28 @@ class PreferenceTrainer(DPOTrainer):
         """
         assert not return_outputs
         policy = self.beta * self._answer_logps(model, inputs)
-        with (
-            torch.no_grad(),
-            disable_gradient_checkpointing(cast("PreTrainedModel", self.tuned), self._checkpointing),
-            self.tuned.disable_adapter(),
-        ):
-            reference = self.beta * self._answer_logps(self.tuned, inputs)
+        reference = self.beta * self._reference(inputs)
         chosen, rejected = (policy - reference).chunk(2)
         losses = -functional.logsigmoid(chosen - rejected)
-        self._count(chosen.detach(), rejected.detach(), policy.detach() / self.beta, inputs["weight"])
+        self._count(chosen.detach(), rejected.detach(), policy.detach() / self.beta, inputs)
         return (inputs["weight"] * losses).mean()
 
+    def _reference(self, inputs: Batch) -> torch.Tensor:
+        """Return the summed log-probabilities of the answers under the base: the known ones, or computed now."""
+        if "reference" in inputs:
+            return inputs["reference"]
+        with torch.no_grad(), self.tuned.disable_adapter():
+            return self._answer_logps(self.tuned, inputs)
+
+    def _tokens(self, inputs: Batch) -> int:
+        """Return how many tokens of a micro-batch are computed, what fills it up included."""
+        return inputs["input_ids"].numel()
+
     def _count(
-        self, chosen: torch.Tensor, rejected: torch.Tensor, logps: torch.Tensor, weight: torch.Tensor
+        self, chosen: torch.Tensor, rejected: torch.Tensor, logps: torch.Tensor, inputs: Batch
     ) -> None:
         """Add the pairs of a micro-batch to the sums that `log` makes means of."""
-        seen = (weight > 0).double()
+        seen = (inputs["weight"] > 0).double()
         chosen_logps, rejected_logps = logps.chunk(2)
         each = [
             torch.ones_like(seen),
@@ -163,7 +197,8 @@ class PreferenceTrainer(DPOTrainer):
             chosen_logps,
             rejected_logps,
         ]
-        sums = torch.stack([(seen * values).sum() for values in each])
+        pairs, *sums_of = [(seen * values).sum() for values in each]
+        sums = torch.stack([pairs, torch.full_like(pairs, self._tokens(inputs)), *sums_of])
         prefix = "" if self.tuned.training else "eval_"
         self._sums[prefix] = self._sums.get(prefix, 0) + sums
 
@@ -180,7 +215,7 @@ MEANS = (
 
 
 def summed_logps(model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
-    """Return the summed log-probability of each answer of a batch, float32 of shape (2 * rows,).
+    """Return the summed log-probability of each answer of a batch, float64 of shape (2 * rows,).
 
     The model is one whose forward TRL has given its fused head to: log-probabilities come out, and the logits of a
     whole batch are never in memory.
@@ -193,42 +228,9 @@ def summed_logps(model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         fused_lm_head=True,
         use_cache=False,
     )
-    logps: torch.Tensor = outputs.log_probs.sum(dim=1)
+    logps: torch.Tensor = outputs.log_probs.sum(dim=1, dtype=torch.float64)
     return logps
 
 
 def _padded(rows: Sequence[list[int]], fill: int) -> torch.Tensor:
     return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], True, fill)
-
-
-class ProgressCallback(TrainerCallback):
-    """Moves a bar on by optimizer steps, with the loss beside it."""
-
-    def __init__(self, bar: Bar) -> None:
-        self.bar = bar
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        """Count a step."""
-        self.bar.advance()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        """Show the loss and the margin of the last logged step.
-
-        Raises:
-            UserError: The run has diverged.
-        """
-        for name in ("loss", "grad_norm"):
-            if logs and not math.isfinite(logs.get(name, 0.0)):
-                where = f"training: {name} is {logs[name]} at step {state.global_step}"
-                raise UserError(f"{where}; lower learning_rate, or look at the rows")
-        if logs and "loss" in logs:
-            self.bar.note(f"loss {logs['loss']:.4f}  margin {logs.get('rewards/margins', 0.0):+.3f}")

@@ -88,4 +88,4 @@ def assert_close(mine: torch.Tensor, other: torch.Tensor) -> None:
     """Fail unless the two differ by no more than float32 rounds, on the scale of the largest."""
     assert mine.shape == other.shape
     assert mine.isfinite().all()
-    assert (mine - other).abs().max() <= 1e-5 * other.abs().max()
+    assert (mine.double() - other.double()).abs().max() <= 1e-5 * other.abs().max()

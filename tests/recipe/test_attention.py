@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 from torch import nn
-from torch.nn.attention.flex_attention import create_mask, flex_attention
+from torch._dynamo.utils import counters
+from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.flex_attention import WrappedFlexAttention, flex_attention_forward
 
 from recipe import attention
-from recipe.attention import NAME, block_mask, pair_mask, pairs_attention, sees
+from recipe.attention import NAME, block_mask, pair_mask, pairs_attention, rule_of, sees
 from recipe.pack import Pack, accept_packs, lay
 from tests.pairs import Row, assert_close, drawn, gradients, padded_logps, row, tiny_model
 
@@ -138,8 +140,8 @@ def test_half_precision_stays_near() -> None:
     packed, padded = packing(tiny_model(NAME)), tiny_model("eager")
     with torch.autocast("cpu", torch.bfloat16):
         mine = packed(pack=lay(rows))
-    assert mine.dtype == torch.float32
-    torch.testing.assert_close(mine, padded_logps(padded, rows), rtol=0.05, atol=0.5)
+    assert mine.dtype == torch.float64
+    torch.testing.assert_close(mine, padded_logps(padded, rows).double(), rtol=0.05, atol=0.5)
 
 
 # Who sees whom
@@ -280,6 +282,27 @@ def test_blocks_that_nobody_sees_are_left_out(window: int | None) -> None:
     assert 0 < seen.sum() < count * (count + 1) // 2  # fewer than of a causal mask
 
 
+@pytest.mark.parametrize("window", [None, 40])
+@pytest.mark.parametrize("multiple", [1, 128])
+def test_blocks_are_those_that_torch_makes_of_the_rule(window: int | None, multiple: int) -> None:
+    pack = lay([*drawn(12, 6, longest=120), *drawn(13, 2, longest=700, masked=0)], multiple)
+    length = len(pack.input_ids)
+    mine = block_mask(pack, window)
+    rule = rule_of(pack, window)
+    theirs = create_block_mask(lambda _, __, q, k: rule(q, k), None, None, length, length, device="cpu")
+    assert length > 6 * 128
+    for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
+        assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+    for count, first in (("kv_num_blocks", "kv_indices"), ("full_kv_num_blocks", "full_kv_indices")):
+        for number, one, other in zip(
+            getattr(mine, count)[0, 0], getattr(mine, first)[0, 0], getattr(theirs, first)[0, 0], strict=True
+        ):
+            assert torch.equal(one[:number], other[:number])
+    full = mine.full_kv_num_blocks
+    assert full is not None
+    assert window is not None or full.sum() > 0
+
+
 # The same by FlexAttention
 
 
@@ -304,6 +327,28 @@ def test_flex_attention_gives_what_the_pairs_do(window: int | None) -> None:
     assert weights is None
     assert isinstance(flex, torch.Tensor)
     assert_close(mine, flex.transpose(1, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method")  # torch's compiler, of torch
+def test_it_is_compiled_twice_at_most_whatever_the_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for the first length, and once for all others; no other pack asks for more."""
+    module = nn.Module().eval()
+    compiled = WrappedFlexAttention(training=False)
+    monkeypatch.setattr(
+        compiled, "_compiled_flex_attention", torch.compile(flex_attention, backend="aot_eager")
+    )
+    torch._dynamo.reset()
+    before = counters["stats"]["unique_graphs"]
+    for seed in range(6):
+        pack = lay(drawn(seed, 12, longest=60), multiple=128)
+        query, key, value = states(len(pack.input_ids))
+        with torch.no_grad():
+            flex, _ = flex_attention_forward(module, query, key, value, block_mask(pack, 7), scaling=0.3)
+            mine, _ = pairs_attention(module, query, key, value, None, 0.3, 7, pack=pack)
+        seen = slice(pack.spans[-1].end)
+        assert_close(mine[:, seen], flex[:, seen])
+    assert counters["stats"]["unique_graphs"] - before == 2
 
 
 @pytest.mark.parametrize("window", [None, 4])

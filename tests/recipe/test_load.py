@@ -558,7 +558,7 @@ OTHER: dict[str, object] = {
     "per_device_eval_batch_size": 3,
     "gradient_checkpointing": False,
     "gradient_checkpointing_kwargs": {"use_reentrant": True},
-    "engine": "packed",
+    "engine": "trl",
     "pack_tokens": 3,
     "attn_implementation": "eager",
     "logging_steps": 3,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 import recipe.pack
 from recipe.attention import NAME
-from recipe.pack import CHOSEN, PROMPT, REJECTED, Pack, Span, accept_packs, answer_logps, lay
+from recipe.pack import CHOSEN, NOBODY, PROMPT, REJECTED, Pack, Span, accept_packs, answer_logps, lay
 from tests.pairs import assert_close, drawn, gradients, padded_logps, row, tiny_model
 
 FIRST = row([5, 6, 2], [10, 11], [20, 21, 2], prompt_mask=[1, 1, 0], rejected_mask=[1, 1, 0], weight=2.0)
@@ -98,6 +98,27 @@ def test_on_a_device_it_is_the_same_pack_without_masks() -> None:
     assert not pack.input_ids.is_meta
 
 
+def test_what_fills_a_pack_up_belongs_to_nobody() -> None:
+    pack, filled = lay([FIRST, SECOND]), lay([FIRST, SECOND], multiple=16)
+    assert len(filled.input_ids) == 16
+    assert filled.pair[13:].tolist() == [NOBODY] * 3
+    assert not filled.visible[13:].any()
+    for name in ("input_ids", "positions", "pair", "side", "visible"):
+        assert torch.equal(getattr(filled, name)[:13], getattr(pack, name))
+    for name in ("sources", "targets", "answers", "weight"):
+        assert torch.equal(getattr(filled, name), getattr(pack, name))
+    assert filled.spans == pack.spans
+    assert len(lay([FIRST], multiple=8).input_ids) == 8  # full already
+
+
+def test_a_filled_pack_has_the_same_log_probabilities() -> None:
+    rows = drawn(5, 3)
+    model = taking_packs(sliding_window=4)
+    mine, other = model(pack=lay(rows, multiple=128)), model(pack=lay(rows))
+    assert_close(mine, other)
+    assert_close(gradients(model, mine), gradients(model, other))
+
+
 # Log-probabilities
 
 
@@ -119,7 +140,7 @@ def by_logits(hidden: torch.Tensor, head: nn.Linear, pack: Pack) -> torch.Tensor
 def test_log_probabilities_and_gradients_are_those_of_the_logits(
     monkeypatch: pytest.MonkeyPatch, bias: bool, columns: int
 ) -> None:
-    monkeypatch.setattr(recipe.pack, "VOCAB_CHUNK", columns)
+    monkeypatch.setitem(recipe.pack.VOCAB_CHUNK, "cpu", columns)
     generator = torch.Generator().manual_seed(0)
     pack = lay([*drawn(0, 4), row([5, 6], [], [7]), EMPTY])
     hidden = torch.randn(len(pack.input_ids), 16, generator=generator, requires_grad=True)
@@ -141,14 +162,15 @@ def test_nothing_to_predict_is_zero_and_can_be_learnt_from() -> None:
     assert not hidden.grad.any()
 
 
-def test_log_probabilities_are_float32_whatever_the_model_is() -> None:
+def test_log_probabilities_are_summed_in_float64_whatever_the_model_is() -> None:
     pack = lay(drawn(1, 2))
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(len(pack.input_ids), 16, generator=generator).bfloat16()
     head = nn.Linear(16, 100).bfloat16()
     logps = answer_logps(hidden, head, pack)
-    assert logps.dtype == torch.float32
-    torch.testing.assert_close(logps, by_logits(hidden.float(), head.float(), pack), rtol=0.01, atol=0.01)
+    assert logps.dtype == torch.float64
+    expected = by_logits(hidden.float(), head.float(), pack).double()
+    torch.testing.assert_close(logps, expected, rtol=0.01, atol=0.01)
 
 
 # A model that takes packs

@@ -22,8 +22,8 @@ from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
 from recipe.run import file_sha256
 from recipe.schedule import Schedule
+from recipe.tokenized import tokenize
 from recipe.tokenizer import load_tokenizer
-from recipe.train import tokenize
 from tests.support import ROOT, fresh
 
 

@@ -194,7 +194,7 @@ def test_log_probabilities_are_sums_over_the_answers(trainer: PreferenceTrainer)
         expected = [
             logp_by_hand(trainer, one, side).item() for side in ("chosen", "rejected") for one in ROWS
         ]
-    assert found.dtype == torch.float32
+    assert found.dtype == torch.float64
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -368,6 +368,9 @@ def test_an_evaluation_leaves_what_is_logged_of_the_training_alone(build: Build)
     assert [record["step"] for record in evaluated if "eval_loss" in record] == [4, 6]
     one, other = ([record for record in log if "loss" in record] for log in (plain, evaluated))
     assert [record["step"] for record in one] == [1, 3, 6]
+    speeds = {"pairs_per_second", "tokens_per_second"}
+    for log in (one, other):
+        assert all(record.pop(speed) > 0 for record in log for speed in speeds)
     assert one == other
 
 

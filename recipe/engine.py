@@ -1,0 +1,174 @@
+"""The trainer that a recipe asks for: the base, the adapter, what TRL is told, and the engine."""
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from trl.trainer.dpo_config import DPOConfig
+
+from recipe.attention import NAME as PAIRS_ATTENTION
+from recipe.errors import UserError
+from recipe.kernels import can_fuse, fuse_kernels
+from recipe.launch import micro_batch_size
+from recipe.pack import accept_packs
+from recipe.packed import PackedTrainer
+from recipe.schedule import Schedule
+from recipe.schema import Execution, Recipe
+from recipe.trainer import PairCollator, PreferenceTrainer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
+
+
+def build_trainer(
+    recipe: Recipe,
+    inputs: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    schedule: Schedule,
+    train: Dataset,
+    heldout: Dataset,
+    checkpoints: Path,
+) -> PreferenceTrainer:
+    """Return the trainer of a run, on this process.
+
+    Args:
+        recipe: The recipe.
+        inputs: As `recipe.fetch.load_inputs` has them.
+        tokenizer: The run's.
+        schedule: Which rows each optimizer step sees.
+        train: The training rows, as `recipe.tokenized.tokenize` has them.
+        heldout: The held-out rows, likewise.
+        checkpoints: Where the trainer may write.
+
+    Raises:
+        UserError: The base does not have what the recipe adapts, or what the engine needs.
+    """
+    science, execution = recipe.science, recipe.execution
+    packed = execution.engine == "packed"
+    model = AutoModelForCausalLM.from_pretrained(
+        inputs["base"]["path"],
+        dtype=DTYPES[science.torch_dtype],
+        attn_implementation=PAIRS_ATTENTION if packed else execution.attn_implementation,
+    )
+    refuse_unknown_targets(model, science.lora_target_modules)
+    common: dict[str, Any] = {
+        "schedule": schedule,
+        "model": model,
+        "args": training_arguments(recipe, schedule, checkpoints),
+        "train_dataset": train,
+        "eval_dataset": heldout,
+        "processing_class": tokenizer,
+        "peft_config": lora_config(recipe, inputs["base"]["revision"]),
+    }
+    trainer: PreferenceTrainer
+    if packed:
+        accept_packs(model)
+        if can_fuse("cuda" if torch.cuda.is_available() else "cpu"):
+            fuse_kernels(model)
+        trainer = PackedTrainer(tokens=execution.pack_tokens, **common)
+    else:
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        trainer = PreferenceTrainer(data_collator=PairCollator(pad), **common)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) -> DPOConfig:
+    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices."""
+    science, execution = recipe.science, recipe.execution
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = micro_batch_size(recipe, world)
+    return DPOConfig(
+        output_dir=str(checkpoints),
+        seed=science.seed,
+        beta=science.beta,
+        loss_type=[science.loss_type],
+        max_length=None,  # recipe.prompt has truncated
+        remove_unused_columns=False,  # the masks are not the stock collator's
+        # trl 0.7.4 switched every dropout off, LoRA's too, and so the recipe's lora_dropout 0.1 never had an effect.
+        disable_dropout=True,
+        learning_rate=science.learning_rate,
+        lr_scheduler_type=science.lr_scheduler_type,
+        warmup_steps=math.ceil(science.warmup_ratio * schedule.steps),
+        optim=science.optim,
+        weight_decay=science.weight_decay,
+        max_grad_norm=science.max_grad_norm,
+        bf16=science.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=1
+        if execution.engine == "packed"
+        else schedule.global_batch_size // (micro * world),
+        per_device_eval_batch_size=execution.per_device_eval_batch_size,
+        activation_checkpointing=execution.gradient_checkpointing,
+        activation_checkpointing_kwargs=dict(execution.gradient_checkpointing_kwargs),
+        logging_steps=execution.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="no" if execution.evaluation_strategy == "no" else "steps",
+        eval_steps=schedule.steps_per_epoch,
+        save_strategy="no" if execution.save_strategy == "no" else "steps",
+        save_steps=schedule.steps_per_epoch,
+        save_total_limit=execution.save_total_limit,
+        report_to=list(execution.report_to),
+        run_name=recipe.name,
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # every parameter of the adapter is used; a search breaks recomputation
+    )
+
+
+def lora_config(recipe: Recipe, base_revision: str) -> LoraConfig:
+    """Return the adapter's configuration, its base pinned: PEFT would leave the revision null."""
+    science = recipe.science
+    return LoraConfig(
+        r=science.lora_r,
+        lora_alpha=science.lora_alpha,
+        lora_dropout=science.lora_dropout,
+        target_modules=list(science.lora_target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+        revision=base_revision,
+    )
+
+
+def refuse_unknown_targets(model: PreTrainedModel, targets: list[str]) -> None:
+    """Refuse LoRA targets that are not linear modules of the base.
+
+    Raises:
+        UserError: Names the first such target and what the base has.
+    """
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    for target in targets:
+        if target not in linear or target == "lm_head":
+            known = ", ".join(sorted(linear - {"lm_head"}))
+            raise UserError(
+                f"lora_target_modules: the base has no module {target!r} to adapt; it has {known}"
+            )
+
+
+def refuse_missing_packages(execution: Execution) -> None:
+    """Refuse a tracker or an attention whose package is not installed.
+
+    Raises:
+        UserError: Names it.
+    """
+    for tracker in execution.report_to:
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(
+                f"report_to: {tracker} is not installed; run pip install 'notus[trackers]', or leave it out"
+            )
+    flash = execution.engine == "trl" and execution.attn_implementation == "flash_attention_2"
+    if flash and importlib.util.find_spec("flash_attn") is None:
+        raise UserError("attn_implementation: flash_attn is not installed; install it, or use sdpa")
