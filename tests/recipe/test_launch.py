@@ -19,7 +19,6 @@ from filelock import FileLock
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-import recipe.run
 from recipe.agreement import refuse_differing
 from recipe.errors import UserError
 from recipe.launch import leave_group, micro_batch_size
@@ -77,7 +76,7 @@ def test_a_rank_that_has_left_its_group_has_none_of_its_threads(tmp_path: Path) 
             "devices: 16 pairs a step can't be dealt evenly to 3 on each of 2 nodes",
         ),
         (
-            (*HERE, "--node-rank", "0", "--set", "micro_batch_size=16"),
+            (*HERE, "--node-rank", "1", "--set", "micro_batch_size=16"),
             "micro_batch_size: 16 x 2 device(s) does not divide the recipe's 16 pairs a step",
         ),
     ],
@@ -185,7 +184,7 @@ def at_the_first_look(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object])
         if len(waits) == 1:
             do()
 
-    monkeypatch.setattr(recipe.run.time, "sleep", sleep)
+    monkeypatch.setattr("recipe.run.time.sleep", sleep)
     return waits
 
 
