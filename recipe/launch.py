@@ -135,7 +135,7 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
     else:
         raise UserError(
             f"--rdzv-endpoint {run.nodes.endpoint}: the {run.nodes.count} nodes did not meet there; "
-            "start each once, with a port of node 0 that all of them reach"
+            "start each once, with a port of node 0 that all of them reach, and none once node 0 has trained"
         )
     raise RuntimeError(message)
 
@@ -148,8 +148,9 @@ def _meeting(nodes: Nodes) -> list[str]:
         try:
             socket.create_server(("", nodes.port)).close()
         except OSError as error:
+            why = os.strerror(error.errno or 0)
             raise UserError(
-                f"--rdzv-endpoint {nodes.endpoint}: node 0 can't listen on this port ({error.strerror}); choose another"
+                f"--rdzv-endpoint {nodes.endpoint}: node 0 can't listen on this port ({why}); choose another"
             ) from None
     options = [f"--nnodes={nodes.count}", f"--node-rank={nodes.rank}", "--max-restarts=0"]
     # Not c10d, which deals the ranks of the nodes as they come: node 0's first rank has to be the one that writes.
