@@ -33,10 +33,12 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     """Write `adapter/` and `training/`, on as many processes as the execution asks for."""
     refuse_missing_packages(run.recipe.execution)
     devices = devices_for(run.recipe.execution)
-    if devices > 1:
-        launch(run.folder, out, devices, quiet=reporter.quiet)
+    if devices * run.nodes.count > 1:
+        launch(run, out, devices, quiet=reporter.quiet)
     else:
         fit(run, out, reporter)
+    if not run.nodes.first:
+        return {}
     metrics = json.loads((out / "training" / "metrics.json").read_text(encoding="utf-8"))
     before, after = metrics["before"], metrics["after"]
     reporter.table(
