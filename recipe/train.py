@@ -28,6 +28,7 @@ from recipe.errors import UserError
 from recipe.fetch import load_inputs
 from recipe.heldout import compare, heldout_logps
 from recipe.launch import devices_for, launch, micro_batch_size
+from recipe.memory import asked_checkpointing
 from recipe.pack import accept_packs
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
@@ -211,7 +212,7 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         if execution.engine == "packed"
         else schedule.global_batch_size // (micro * world),
         per_device_eval_batch_size=execution.per_device_eval_batch_size,
-        gradient_checkpointing=execution.gradient_checkpointing,
+        gradient_checkpointing=bool(asked_checkpointing(execution)),
         gradient_checkpointing_kwargs=execution.gradient_checkpointing_kwargs,
         logging_steps=execution.logging_steps,
         logging_first_step=True,
