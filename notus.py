@@ -522,7 +522,8 @@ def _show_plan(loaded: "Recipe", folder: Path, reporter: "Reporter") -> dict[str
     from recipe.plan import make_plan
     from recipe.plan_view import show_plan
 
-    return show_plan(loaded, make_plan(loaded), folder, _all_stages(), reporter)
+    measured = (folder, RUNS / loaded.name)
+    return show_plan(loaded, make_plan(loaded, folders=measured), folder, _all_stages(), reporter)
 
 
 def _cells(values: dict[str, Any]) -> list[tuple[str, str]]:
