@@ -45,7 +45,7 @@ def show_plan(
                 f"{plan.global_batch_size} pairs an optimizer step, on any number of devices",
             ),
             ("steps", _steps(plan)),
-            ("devices", f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"),
+            ("devices", _devices(recipe, plan)),
             ("disk", f"{_gb(sum(plan.disk.values()))} in {folder}"),
             ("memory", _memory(plan)),
             ("recompute", _recompute(recipe, plan)),
@@ -108,6 +108,12 @@ def _steps(plan: Plan) -> str:
     if plan.steps_per_epoch is None:
         return f"{plan.steps}"
     return f"{plan.steps}, {plan.steps_per_epoch} an epoch; ends at epoch {plan.epochs:.2f}"
+
+
+def _devices(recipe: Recipe, plan: Plan) -> str:
+    if recipe.execution.engine == "packed":
+        return f"{plan.devices} here, each prompt once"
+    return f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"
 
 
 def _memory(plan: Plan) -> str:

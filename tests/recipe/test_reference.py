@@ -201,6 +201,25 @@ def test_a_trainer_learns_from_the_reference_that_it_is_given(
     assert trainer._compute_loss(trainer.tuned, trainer.collate(shifted)).item() < given.item() - 0.05
 
 
+@pytest.mark.filterwarnings("ignore")  # of the libraries, of each other
+def test_it_is_computed_of_the_rows_that_are_seen_and_no_others(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try of two steps over many rows must not begin with all of them."""
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")
+    run = Run(tmp_path / "run", load_recipe(tiny / "tiny.yaml", ["report_to=[]", "max_steps=2"]))
+    with run.locked():
+        run.bring(stages.STAGES[:3], QUIET)
+    kept = [load_file(path)["logps"] for path in (run.path("reference")).glob("train-*.safetensors")]
+    assert sum(map(len, kept)) == 2 * 16
+    metrics = json.loads(run.path("training", "metrics.json").read_text())
+    assert (metrics["train_rows"], metrics["steps"]) == (52, 2)
+    assert (
+        metrics["after"]["loss"] == metrics["after"]["loss"]
+    )  # a number: no pair met a reference that is not known
+    assert metrics["train_loss"] == metrics["train_loss"]
+
+
 @pytest.mark.slow
 def test_a_run_keeps_it_and_two_devices_go_on_with_it(trained: Path, tiny: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
