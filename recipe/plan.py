@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PretrainedConfig
 
+from recipe.activations import activations, base_dtype
 from recipe.builtin.base import base_config
 from recipe.builtin.feedback import DEFAULT_PROMPTS
 from recipe.cost import Devices, Prediction, predict
@@ -20,9 +21,7 @@ from recipe.gpus import gpu_named
 from recipe.launch import devices_for, micro_batch_size
 from recipe.memory import (
     BYTES,
-    activations,
     adapter_parameters,
-    base_dtype,
     choose_checkpointing,
     empty_base,
     memory_terms,

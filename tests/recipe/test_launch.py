@@ -162,8 +162,11 @@ def counting(ran: list[str]) -> Stage:
     return Stage("make", "a file", (), ("made",), ("science",), work)
 
 
-def test_what_is_up_to_date_is_read_under_another_s_lock(tmp_path: Path) -> None:
+def test_what_is_up_to_date_is_read_under_another_s_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[str] = []
+    at_the_first_look(monkeypatch, lambda: pytest.fail("it waits"))
     run = Run(tmp_path / "run", load_recipe("smoke"), Nodes(2, 1, "host:1"))
     assert run.bring_beside([counting(ran)], QUIET)["make"]["ran"]
     before = {path: path.stat().st_mtime_ns for path in run.folder.iterdir() if path.name != ".lock"}

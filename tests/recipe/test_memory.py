@@ -11,18 +11,9 @@ from peft import LoraConfig, get_peft_model
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
+from recipe.activations import UNMASKED, activations, kept_bytes
 from recipe.load import load_recipe
-from recipe.memory import (
-    MARGIN,
-    RESERVE,
-    UNMASKED,
-    activations,
-    choose_checkpointing,
-    kept_bytes,
-    memory_bytes,
-    memory_terms,
-    recomputed_layers,
-)
+from recipe.memory import MARGIN, RESERVE, choose_checkpointing, memory_bytes, memory_terms, recomputed_layers
 from recipe.schema import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")  # PEFT's
