@@ -55,9 +55,38 @@ def pairs_attention(
             "this model was made for packs: load it with another attn_implementation to call it otherwise"
         )
     if query.is_cuda:
-        mask = _once(pack, sliding_window, lambda: block_mask(pack, sliding_window))
-        out, _ = flex_attention_forward(module, query, key, value, mask, scaling=scaling)
-        return out, None
+        return over_blocks(module, query, key, value, pack, sliding_window, scaling), None
+    return over_pairs(query, key, value, pack, sliding_window, scaling), None
+
+
+def over_blocks(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    pack: Pack,
+    sliding_window: int | None,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attend in one call over the blocks of the pack that somebody sees: (1, T, heads, head width)."""
+    mask = _once(pack, sliding_window, lambda: block_mask(pack, sliding_window))
+    if torch.is_autocast_enabled(query.device.type):  # it takes one dtype, and autocast knows nothing of it
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    out: torch.Tensor
+    out, _ = flex_attention_forward(module, query, key, value, mask, scaling=scaling)
+    return out
+
+
+def over_pairs(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    pack: Pack,
+    sliding_window: int | None,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attend in two calls a pair: (1, T, heads, head width)."""
     masks = _once(
         pack, sliding_window, lambda: [pair_mask(pack, n, sliding_window) for n in range(pack.pairs)]
     )
@@ -72,7 +101,7 @@ def pairs_attention(
         )
         outs.append(attend(query[:, :, rejected:end], keys, values, second, scaling))
     outs.append(torch.zeros_like(query[:, :, pack.spans[-1].end :]))  # of what fills up
-    return torch.cat(outs, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(outs, dim=2).transpose(1, 2).contiguous()
 
 
 def attend(

@@ -91,6 +91,7 @@ class PreferenceTrainer(DPOTrainer):
         self._schedule = schedule
         self._sums: dict[str, torch.Tensor] = {}  # of training, and of an evaluation in between
         self.clock = Clock()
+        self.trained_pairs = self.trained_tokens = 0.0  # on all ranks, as far as was logged
         super().__init__(train_dataset=train_dataset, **kwargs)
         self.train_dataset = ScheduledRows(train_dataset, schedule)
 
@@ -133,6 +134,10 @@ class PreferenceTrainer(DPOTrainer):
             pairs, tokens, *sums = total
             logs.update({prefix + name: value / pairs for name, value in zip(MEANS, sums, strict=True)})
             if not prefix:
+                self.trained_pairs, self.trained_tokens = (
+                    self.trained_pairs + pairs,
+                    self.trained_tokens + tokens,
+                )
                 seconds = max(self.clock.lap(), 1e-9)
                 logs.update({"pairs_per_second": pairs / seconds, "tokens_per_second": tokens / seconds})
         self.state.epoch = self._schedule.epochs_after(self.state.global_step)

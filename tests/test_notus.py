@@ -1,9 +1,12 @@
 """The command line: quick to answer, and a script's friend."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT, Cli, fresh
 
@@ -101,3 +104,10 @@ def test_a_second_time_does_nothing_twice(trained: Path, tiny: Path) -> None:
 def test_json_is_alone_on_stdout_and_quiet_is_quiet(trained: Path, tiny: Path, cli: Cli) -> None:
     ended = cli("merge", tiny / "tiny.yaml", "--run", trained, "--quiet")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_idle_threads_don_t_spin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # who knows better is left alone
+    assert cli("--help").code == 0
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "7")

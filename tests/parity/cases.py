@@ -150,6 +150,7 @@ def write_recipe(path: Path, case: TrainingCase, model: Path, rows: Path, **chan
         "gradient_accumulation_steps": case.accumulation,
         "num_processes": case.processes,
         "devices": 1,
+        "engine": "trl",
         "attn_implementation": "eager",
         "gradient_checkpointing": False,
         "evaluation_strategy": "no",

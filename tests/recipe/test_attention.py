@@ -14,10 +14,19 @@ from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.flex_attention import WrappedFlexAttention, flex_attention_forward
+from transformers.integrations.flex_attention import WrappedFlexAttention
 
 from recipe import attention
-from recipe.attention import NAME, block_mask, pair_mask, pairs_attention, rule_of, sees
+from recipe.attention import (
+    NAME,
+    block_mask,
+    over_blocks,
+    over_pairs,
+    pair_mask,
+    pairs_attention,
+    rule_of,
+    sees,
+)
 from recipe.pack import Pack, accept_packs, lay
 from tests.pairs import Row, assert_close, drawn, gradients, padded_logps, row, tiny_model
 
@@ -341,14 +350,19 @@ def test_it_is_compiled_twice_at_most_whatever_the_packs(monkeypatch: pytest.Mon
     torch._dynamo.reset()
     before = counters["stats"]["unique_graphs"]
     for seed in range(6):
-        pack = lay(drawn(seed, 12, longest=60), multiple=128)
+        pack, same = (
+            lay(drawn(seed, 12, longest=60), multiple=128) for _ in range(2)
+        )  # each has masks of its own
         query, key, value = states(len(pack.input_ids))
         with torch.no_grad():
-            flex, _ = flex_attention_forward(module, query, key, value, block_mask(pack, 7), scaling=0.3)
-            mine, _ = pairs_attention(module, query, key, value, None, 0.3, 7, pack=pack)
+            flex = over_blocks(module, query, key, value, pack, 7, 0.3)
+            mine = over_pairs(query, key, value, same, 7, 0.3)
         seen = slice(pack.spans[-1].end)
         assert_close(mine[:, seen], flex[:, seen])
     assert counters["stats"]["unique_graphs"] - before == 2
+    # Of a float32 base under autocast the values alone are bfloat16.
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert over_blocks(module, query, key, value.bfloat16(), pack, 7, 0.3).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("window", [None, 4])

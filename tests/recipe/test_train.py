@@ -63,13 +63,13 @@ def test_another_seed_is_another_adapter(trained: Path, tiny: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     "execution",
     [
-        ["micro_batch_size=2"],
         ["devices=2"],
-        ["devices=2", "gradient_checkpointing=true"],
-        ["attn_implementation=eager"],
-        ["engine=packed"],
-        ["engine=packed", "devices=2"],
-        ["engine=packed", "pack_tokens=100", "gradient_checkpointing=true"],
+        ["devices=4"],
+        ["pack_tokens=100", "gradient_checkpointing=true"],
+        ["engine=trl"],
+        ["engine=trl", "devices=2"],
+        ["engine=trl", "devices=2", "gradient_checkpointing=true"],
+        ["engine=trl", "micro_batch_size=2", "attn_implementation=eager"],
     ],
     ids=str,
 )
@@ -77,7 +77,7 @@ def test_another_execution_has_the_same_loss_at_every_step(
     trained: Path, tiny: Path, tmp_path: Path, execution: list[str]
 ) -> None:
     train(tiny, tmp_path / "run", *execution)
-    assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-5)
+    assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-6)
     # At a learning rate that moves the loss: equal losses must not be a loss that stays at ln 2.
     assert max(losses_of(trained)) - min(losses_of(trained)) > 1e-3
 
