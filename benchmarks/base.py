@@ -24,6 +24,7 @@ from transformers import (
 from benchmarks.work import Result, Spent, Work
 from recipe.hush import hush_libraries
 
+PAD = 2  # what fills up, where something does
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -46,7 +46,7 @@ LEARNING_RATE = 5e-7  # the recipe's
 B_STD = 0.1  # with B at 0 all losses are ln 2; with this they are as far from it as late in a training
 WARMUP = 1
 SECONDS = 450.0
-DRY_CANDIDATES = 3
+DRY_CANDIDATES = 2
 DRY_RUN = (
     "DRY RUN: no GPU here. One small layer on the CPU, to see that all modes run; the figures mean nothing."
 )

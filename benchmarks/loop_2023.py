@@ -9,11 +9,9 @@ from peft import PeftModel, get_peft_model
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from benchmarks.base import Watch, adapter, base, quiet, seed_adapter
+from benchmarks.base import PAD, Watch, adapter, base, quiet, seed_adapter
 from benchmarks.work import Mode, Result, Work
 from recipe.trainer import Batch, PairCollator
-
-PAD = 2
 
 
 def loop_2023(mode: Mode, work: Work) -> Result:

@@ -11,7 +11,8 @@ from transformers import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from benchmarks.base import Watch, adapter, base, now, quiet, seed_adapter, tokenizer
+from benchmarks.base import PAD, Watch, adapter, base, now, quiet, seed_adapter, tokenizer
+from benchmarks.wide import WideCollator, add_wide_head
 from benchmarks.work import Mode, Result, Work
 
 
@@ -21,7 +22,8 @@ def stock(mode: Mode, work: Work) -> Result:
     watch = Watch(work)
     # It names a file of its cache by a hash of all weights, 14 GB on one core. Here each process has its own files.
     unhashed = mock.patch("trl.trainer.dpo_trainer.hash_module", return_value="the base")
-    with tempfile.TemporaryDirectory() as folder, unhashed:
+    widened = mock.patch("trl.trainer.dpo_trainer.add_fused_lm_head", add_wide_head)
+    with tempfile.TemporaryDirectory() as folder, unhashed, widened:
         trainer = _Stock(
             watch=watch,
             model=base(work, "sdpa"),
@@ -30,6 +32,7 @@ def stock(mode: Mode, work: Work) -> Result:
                 [{name: ids for name, ids in row.items() if name.endswith("_ids")} for row in work.rows]
             ),
             processing_class=tokenizer(),
+            data_collator=WideCollator(PAD),
             peft_config=adapter(work),
         )
         trainer.remove_callback(PrinterCallback)
