@@ -15,6 +15,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # a clone need not be installed
 
+from benchmarks.contest import MICRO_BATCHES
 from benchmarks.device import cores, cpu_name, versions
 from benchmarks.isolate import Isolated
 from benchmarks.rows import drawn_rows, rows_of_file
@@ -24,7 +25,6 @@ from recipe.progress import Reporter
 from recipe.run import write_json
 
 AS_WRITTEN = Mode("TRL, as written", "trl", micro_batch=2, checkpointing=True, reference_once=False)
-MICRO_BATCHES = (1, 2, 4)
 SMALL = Shape(
     hidden_size=384, intermediate_size=1344, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2
 )

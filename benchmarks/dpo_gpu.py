@@ -7,7 +7,6 @@ base and adapter; each candidate runs once, in a process of its own, within 40 G
 whole card. Without a GPU this is a dry run: one small layer, every mode, and figures that mean nothing.
 """
 
-import math
 import sys
 import time
 from dataclasses import asdict, replace
@@ -18,7 +17,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # a clone need not be installed
 
-from benchmarks.contest import CAP, Contest, Entry, Outcome, entries
+from benchmarks.contest import CAP, MICRO_BATCHES, Contest, Entry, Outcome, entries
 from benchmarks.device import Device, find_device, measure_products, versions
 from benchmarks.flops import computed, needed
 from benchmarks.isolate import Isolated, UnfinishedError
@@ -47,9 +46,7 @@ B_STD = 0.1  # with B at 0 all losses are ln 2; with this they are as far from i
 WARMUP = 1
 SECONDS = 450.0
 DRY_CANDIDATES = 2
-DRY_RUN = (
-    "DRY RUN: no GPU here. One small layer on the CPU, to see that all modes run; the figures mean nothing."
-)
+DRY_RUN = "DRY RUN: no GPU here. One small layer on the CPU, some of each mode: the figures mean nothing."
 
 
 def main(
@@ -66,19 +63,17 @@ def main(
     reporter = Reporter()
     if not reporter.console.is_terminal:
         reporter.console.width = 100  # a log has no width of its own
+    if pairs is not None and pairs % max(MICRO_BATCHES):
+        mistake = f"--pairs {pairs}: give a multiple of {max(MICRO_BATCHES)}, TRL's largest micro-batch"
+        reporter.errors.print(f"dpo_gpu: {mistake}", markup=False)
+        raise typer.Exit(2)
     device, isolated = _device()
     dry = device.kind == "cpu"
-    each = pairs or (4 if dry else 32)
-    if each % 4:
-        reporter.errors.print(
-            "dpo_gpu: --pairs: give a multiple of 4, TRL's largest micro-batch", markup=False
-        )
-        raise typer.Exit(2)
     reporter.head(f"DPO of {'one small layer' if dry else 'a 7B'} on {device.name}")
     if dry:
         reporter.say(DRY_RUN)
-    work = work_for(device, each, steps)
-    products = isolated.call(measure_products, work.shape, device.kind, 128 if dry else 8192)
+    work = work_for(device, pairs or (4 if dry else 32), steps)
+    products = isolated.call(measure_products, work.shape, device.kind, 128 if dry else 8192, seconds=seconds)
     wanted = entries(whole=dry or device.memory > 1.1 * CAP, fused=not dry and "liger-kernel" in versions())
     if dry:  # some of each
         wanted = [replace(entry, candidates=entry.candidates[:DRY_CANDIDATES]) for entry in wanted]
@@ -158,7 +153,7 @@ def summary(
                 "useful_flops": useful,
                 "useful_share_of_ceiling": useful / ceiling,
                 "computed_flops": computed(best.mode, work, result.tokens) * best.pairs_per_second,
-                "loss_difference": max_difference(best.losses, written.losses) if written else math.nan,
+                "loss_difference": max_difference(best.losses, written.losses) if written else None,
             }
         row["candidates"] = [
             outcome.measured[place].as_dict()
@@ -184,7 +179,7 @@ def summary(
             if one.startswith("ours") and not other.startswith("ours")
         },
         "max_loss_difference": max(
-            (row["loss_difference"] for row in modes if "loss_difference" in row), default=None
+            (row["loss_difference"] for row in modes if row.get("loss_difference") is not None), default=None
         ),
         "modes": modes,
     }
@@ -236,7 +231,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['useful_share_of_ceiling']:.0%}",
         f"{row['computed_flops'] / 1e12:,.1f}",
         f"{row['losses'][-1]:.6f}",
-        f"{row['loss_difference']:.1e}",
+        "" if row["loss_difference"] is None else f"{row['loss_difference']:.1e}",
     )
 
 

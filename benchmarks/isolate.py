@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "GOMP_SPINCOUNT": "0",
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
 }
+# What CUDA and cuBLAS say when they, and not torch, find no memory.
+TOO_LITTLE = ("CUDA error: out of memory", "CUDA driver error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 PRELOAD = [
     "benchmarks.stock",
     "benchmarks.packed",
@@ -107,7 +109,10 @@ def _answer(connection: Connection, function: Callable[..., object], arguments: 
     except torch.OutOfMemoryError:
         answer = DoesNotFitError("does not fit")
     except Exception as error:
-        traceback.print_exc()
-        answer = UnfinishedError(f"failed: {type(error).__name__}")
+        if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in TOO_LITTLE):
+            answer = DoesNotFitError("does not fit")
+        else:
+            traceback.print_exc()
+            answer = UnfinishedError(f"failed: {type(error).__name__}")
     connection.send(answer)
     connection.close()

@@ -5,7 +5,6 @@ A sum of thousands as float32 is rounded to about 1e-4: by this alone, TRL's los
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,10 +29,10 @@ def add_wide_head(model: PreTrainedModel, **options: Any) -> None:
     model.forward = widened
 
 
-class WideCollator(DataCollatorForPreference):  # type: ignore[misc]  # it has no types
+class WideCollator(DataCollatorForPreference):
     """TRL's collator, which keeps a reference that was computed ahead as float64."""
 
-    def torch_call(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the rows as a batch."""
         batch: dict[str, Any] = super().torch_call(examples)
         known = [name for name in KNOWN if name in batch]
