@@ -6,7 +6,6 @@ All get the same rows in the same steps, base and adapter; each runs in a proces
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,34 +95,32 @@ def at_best() -> list[Mode]:
 def compete(work: Work, mine: Mode, rounds: int, reporter: Reporter) -> tuple[list[Measured], list[Measured]]:
     """Return the heats of TRL's settings, fastest first, and as written, at best and ours, over all rounds.
 
-    A heat is the first step. The fastest then runs in turn with the other two.
+    A heat is the first step. The fastest by the clock, and by the time of all cores, which others that compute
+    meanwhile change less, then run in turn with the other two; the faster one over all rounds is TRL at its best.
     """
     first = replace(work, rows=work.steps[0])
-    candidates = at_best()
     isolated = Isolated("forkserver")
-    with reporter.bar("modes", len(candidates) + 3 * rounds) as bar:
-
-        def measure(mode: Mode, its: Work) -> Result:
-            bar.note(mode.name)
-            result = isolated.call(run, mode, its)
-            bar.advance()
-            return result
-
-        heats = sorted(
-            (Measured(mode, [measure(mode, first)]) for mode in candidates),
-            key=lambda heat: -heat.pairs_per_second,
-        )
-        modes = [AS_WRITTEN, heats[0].mode, mine]
-        results = _in_turn(modes, rounds, lambda mode: measure(mode, work))
-    return heats, [Measured(mode, found) for mode, found in zip(modes, results, strict=True)]
-
-
-def _in_turn(modes: list[Mode], rounds: int, measure: Callable[[Mode], Result]) -> list[list[Result]]:
+    heats = sorted(
+        (
+            Measured(mode, [isolated.call(run, mode, first)])
+            for mode in reporter.track(at_best(), "heats", len(at_best()))
+        ),
+        key=lambda heat: -heat.pairs_per_second,
+    )
+    modes = [AS_WRITTEN, *finalists_of(heats), mine]
+    turns = [place for _ in range(rounds) for place in range(len(modes))]
     results: list[list[Result]] = [[] for _ in modes]
-    for _ in range(rounds):
-        for mode, found in zip(modes, results, strict=True):
-            found.append(measure(mode))
-    return results
+    for place in reporter.track(turns, "modes, in turn", len(turns)):
+        results[place].append(isolated.call(run, modes[place], work))
+    as_written, *trl, ours = (Measured(mode, found) for mode, found in zip(modes, results, strict=True))
+    return heats, [as_written, max(trl, key=lambda one: one.pairs_per_second), ours]
+
+
+def finalists_of(heats: list[Measured]) -> list[Mode]:
+    """Return the fastest mode by the clock, and the one by the time of all cores, if that is another."""
+    by_clock = max(heats, key=lambda heat: heat.pairs_per_second).mode
+    by_cores = min(heats, key=lambda heat: heat.cpu_seconds_per_pair).mode
+    return [by_clock] if by_clock == by_cores else [by_clock, by_cores]
 
 
 def summary(work: Work, heats: list[Measured], measured: list[Measured], rounds: int) -> dict[str, Any]:
@@ -177,9 +174,7 @@ def show(report: dict[str, Any], heats: list[Measured], measured: list[Measured]
             for one in measured
         ],
     )
-    reporter.say(
-        f"\nTRL's settings, on {heats[0].results[0].pairs} pairs; reference once; the fastest is the one above"
-    )
+    reporter.say(f"\nTRL's settings, on {heats[0].results[0].pairs} pairs; reference once")
     reporter.table(
         ("", "pairs/s", "CPU s/pair", "tokens/pair", "peak RSS"),
         [
