@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recipe.errors import UserError
+from recipe.nodes import ALONE, Nodes, nodes_from
 
 if TYPE_CHECKING:
     from recipe.progress import Reporter
@@ -54,6 +55,26 @@ HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where 
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
 ]
+# torchrun's names, and where it looks for them
+NodeCount = Annotated[
+    int,
+    typer.Option(
+        "--nnodes", metavar="N", envvar="PET_NNODES", help="Train on N nodes: the same command on each."
+    ),
+]
+NodeRank = Annotated[
+    int | None,
+    typer.Option("--node-rank", metavar="R", envvar="PET_NODE_RANK", help="Which node this is, from 0."),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--rdzv-endpoint",
+        metavar="HOST:PORT",
+        envvar="PET_RDZV_ENDPOINT",
+        help="Where node 0 listens. [default: MASTER_ADDR:MASTER_PORT of the environment]",
+    ),
+]
 
 
 @app.command()
@@ -85,11 +106,15 @@ def train(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train the adapter."""
-    _stages(recipe, set_, run, quiet, as_json, upto="train")
+    """Train the adapter, on one node or several."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
 
 
 @app.command()
@@ -124,15 +149,22 @@ def publish(
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Publish adapter and merged weights, read them back, and tag them."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    if not nodes.first:
+        _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
+        return
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
     with _hub(_which_hub(hub, loaded), hub_root) as where:
         _preflight(loaded)
-        result = _bring(loaded, run, reporter, upto="card")
+        result = _bring(loaded, run, reporter, upto="card", nodes=nodes)
         result["publish"] = _publish(loaded, run, reporter, where)
     _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
     _answer(result, as_json)
@@ -165,19 +197,27 @@ def run_all(
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Do every stage, publish, and verify the release."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
     if dry_run:
+        _refuse_uneven(loaded, nodes)
         _answer(_show_plan(loaded, _folder(loaded, run), reporter), as_json)
+        return
+    if not nodes.first:
+        _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
     with _hub(_which_hub(hub, loaded), hub_root) as where:
         _preflight(loaded)
-        result = _bring(loaded, run, reporter, upto="card")
+        result = _bring(loaded, run, reporter, upto="card", nodes=nodes)
         result["publish"] = _publish(loaded, run, reporter, where)
         result["verify"] = _verify(loaded, run, reporter)
     _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
@@ -370,28 +410,48 @@ def _all_stages() -> tuple["Stage", ...]:
 
 
 def _stages(
-    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool, *, upto: str
+    name: str,
+    overrides: list[str] | None,
+    run: Path | None,
+    quiet: bool,
+    as_json: bool,
+    *,
+    upto: str,
+    nodes: Nodes = ALONE,
 ) -> None:
     loaded = _load(name, overrides)
-    _answer(_bring(loaded, run, _reporter(quiet, as_json), upto=upto), as_json)
+    _answer(_bring(loaded, run, _reporter(quiet, as_json), upto=upto, nodes=nodes), as_json)
 
 
-def _bring(loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: str) -> dict[str, Any]:
+def _bring(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: str, nodes: Nodes = ALONE
+) -> dict[str, Any]:
     from recipe.hush import hush_libraries
 
     hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
+    from recipe.launch import bring_on_node
     from recipe.plan import make_plan
-    from recipe.run import refuse_full_disk
+    from recipe.run import Run, refuse_full_disk
 
-    opened = _open(loaded, run)
+    opened = Run(_folder(loaded, run), loaded, nodes)
     every = _all_stages()
     wanted = every[: [stage.name for stage in every].index(upto) + 1]
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
+    if "train" in missing:
+        _refuse_uneven(loaded, nodes)
     if missing:
         disk = make_plan(loaded, count=False).disk
         refuse_full_disk(opened.folder, sum(disk.get(name, 0) for name in missing))
+    if nodes.count > 1:
+        return bring_on_node(opened, wanted, reporter)
     with opened.locked():
         return opened.bring(wanted, reporter)
+
+
+def _refuse_uneven(loaded: "Recipe", nodes: Nodes) -> None:
+    from recipe.launch import devices_for, micro_batch_size
+
+    micro_batch_size(loaded, devices_for(loaded.execution), nodes.count)
 
 
 def _open(loaded: "Recipe", run: Path | None) -> "Run":
@@ -462,7 +522,8 @@ def _show_plan(loaded: "Recipe", folder: Path, reporter: "Reporter") -> dict[str
     from recipe.plan import make_plan
     from recipe.plan_view import show_plan
 
-    return show_plan(loaded, make_plan(loaded), folder, _all_stages(), reporter)
+    measured = (folder, RUNS / loaded.name)
+    return show_plan(loaded, make_plan(loaded, folders=measured), folder, _all_stages(), reporter)
 
 
 def _cells(values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,13 +10,20 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import (
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+)
 from trl.trainer.dpo_config import DPOConfig
 
 from recipe.attention import NAME as PAIRS_ATTENTION
 from recipe.errors import UserError
 from recipe.kernels import can_fuse, fuse_kernels
 from recipe.launch import micro_batch_size
+from recipe.memory import choose_checkpointing, micro_batch_tokens
 from recipe.pack import accept_packs
 from recipe.packed import PackedTrainer
 from recipe.schedule import Schedule
@@ -60,7 +67,7 @@ def build_trainer(
     common: dict[str, Any] = {
         "schedule": schedule,
         "model": model,
-        "args": training_arguments(recipe, schedule, checkpoints),
+        "args": training_arguments(recipe, schedule, checkpoints, recomputed_every(recipe, model.config)),
         "train_dataset": train,
         "eval_dataset": heldout,
         "processing_class": tokenizer,
@@ -79,8 +86,24 @@ def build_trainer(
     return trainer
 
 
-def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) -> DPOConfig:
-    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices."""
+def recomputed_every(recipe: Recipe, config: PretrainedConfig) -> int:
+    """Return every how many layers one is recomputed on this device, so that a micro-batch fits; 0: none is."""
+    device, memory = "cpu", None
+    if torch.cuda.is_available():
+        device, memory = "cuda", torch.cuda.get_device_properties(0).total_memory
+    pairs = micro_batch_size(recipe, int(os.environ.get("WORLD_SIZE", "1")))
+    return choose_checkpointing(config, recipe, micro_batch_tokens(recipe, pairs, device), memory)
+
+
+def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path, every: int) -> DPOConfig:
+    """Return what TRL's trainer is told; the global batch is the recipe's on any number of devices.
+
+    Args:
+        recipe: The recipe.
+        schedule: Gives the steps.
+        checkpoints: Where the trainer may write.
+        every: Every how many layers one is recomputed; 0: none is.
+    """
     science, execution = recipe.science, recipe.execution
     world = int(os.environ.get("WORLD_SIZE", "1"))
     micro = micro_batch_size(recipe, world)
@@ -107,8 +130,11 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path) ->
         if execution.engine == "packed"
         else schedule.global_batch_size // (micro * world),
         per_device_eval_batch_size=execution.per_device_eval_batch_size,
-        activation_checkpointing=execution.gradient_checkpointing,
-        activation_checkpointing_kwargs=dict(execution.gradient_checkpointing_kwargs),
+        activation_checkpointing=every > 0,
+        activation_checkpointing_kwargs={
+            **execution.gradient_checkpointing_kwargs,
+            "every_n_layers": max(1, every),
+        },
         logging_steps=execution.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,

@@ -224,10 +224,10 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` laid over `under`; a revision, a format, a number of rows do not hold for another repository."""
+    """Return `values` laid over `under`; a revision, a format, numbers of rows and tokens are of one repository."""
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:
-        stale |= {"dataset_format", "assumed_dataset_rows"}
+        stale |= {"dataset_format", "assumed_dataset_rows", "assumed_mean_tokens"}
     return {key: value for key, value in under.items() if key not in stale} | values
 
 

@@ -1,28 +1,46 @@
-"""What a run will do and need, before it does anything: stages, sizes, steps, files, disk and memory."""
+"""What a run will do and need, before it does anything: sizes, steps, files, disk, memory, hours and cost."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig
 
 from recipe.builtin.base import base_config
 from recipe.builtin.feedback import DEFAULT_PROMPTS
+from recipe.cost import Devices, Prediction, predict
 from recipe.curate import count_rows
 from recipe.engine import refuse_unknown_targets
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, split_files, tokenizer_files
+from recipe.gpus import gpu_named
 from recipe.launch import devices_for, micro_batch_size
+from recipe.memory import (
+    BYTES,
+    activations,
+    adapter_parameters,
+    base_dtype,
+    choose_checkpointing,
+    empty_base,
+    memory_terms,
+    micro_batch_tokens,
+    recomputed_layers,
+    size_of,
+)
 from recipe.schedule import Schedule, schedule_of
-from recipe.schema import Recipe
-
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-OPTIMIZER_STATES = {"rmsprop": 1, "adamw_torch": 2, "sgd": 0}
+from recipe.schema import Execution, Recipe
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The figures of a run. Sizes in bytes; None is not known yet; `known` says what they were taken from."""
+    """The figures of a run. Sizes in bytes; None is not known yet; `known` says what they were taken from.
+
+    `devices` are this machine's; memory and hours are told of `target`, which is them or what the recipe assumes.
+    `recompute_every`: every how many of the `layers` one is recomputed, 0 for none.
+    """
 
     base_parameters: int
     base_bytes: int
@@ -37,8 +55,18 @@ class Plan:
     devices: int
     micro_batch_size: int
     disk: dict[str, int]
-    memory_bytes: int
+    target: Devices
+    micro_batch_tokens: int
+    layers: int
+    recompute_every: int
+    memory: dict[str, int]
+    prediction: Prediction
     known: tuple[str, ...]
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a device of `target` needs."""
+        return sum(self.memory.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
@@ -58,11 +86,16 @@ class Plan:
             "disk_bytes": sum(self.disk.values()),
             "disk_bytes_by_stage": self.disk,
             "memory_bytes_per_device": self.memory_bytes,
+            "memory_bytes_by_use": self.memory,
+            "target": asdict(self.target),
+            "micro_batch_tokens": self.micro_batch_tokens,
+            "recompute_every": self.recompute_every,
+            "prediction": self.prediction.as_dict(),
             "known": list(self.known),
         }
 
 
-def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
+def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = ()) -> Plan:
     """Return the plan of a recipe from what is here: its own keys, and its base and data where they lie.
 
     A base or data set that is not here is planned for by the recipe's `assumed_...` keys.
@@ -70,6 +103,7 @@ def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
     Args:
         recipe: The recipe.
         count: Whether to count the rows of local data, which reads them.
+        folders: Run folders that may hold the speed of an earlier training.
 
     Raises:
         UserError: A local path that is not there, a target that the base has not, too few rows.
@@ -80,30 +114,24 @@ def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
         tokenizer_files(local_path(science.tokenizer, "tokenizer"))
     train, heldout, known_rows = _rows(recipe, count)
     schedule = None if train is None else schedule_of(science, train)
-    with torch.device("meta"):  # shapes only: a 7B model in a second
-        try:
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-        except ValueError:
-            raise UserError(
-                f"model_name_or_path: {config.model_type} is no causal language model; name one that is"
-            ) from None
-    parameters, adapter = model.num_parameters(), _adapter_parameters(model, recipe)
-    dtype = (
-        science.torch_dtype
-        if science.torch_dtype != "auto"
-        else str(config.dtype or "bfloat16").removeprefix("torch.")
-    )
-    base_bytes = parameters * BYTES.get(dtype, 4)
+    model = empty_base(config)
+    refuse_unknown_targets(model, science.lora_target_modules)
+    parameters, adapter = model.num_parameters(), adapter_parameters(model, recipe)
+    base_bytes = parameters * BYTES[base_dtype(config, recipe)]
     devices = devices_for(execution)
     micro = micro_batch_size(recipe, devices)
+    target = _target(execution, devices)
+    size, tokens = size_of(model, adapter), micro_batch_tokens(recipe, micro, "cuda" if target.gpu else "cpu")
+    every = choose_checkpointing(config, recipe, tokens, target.bytes)
+    # max_steps needs no rows to be known
+    steps = schedule.steps if schedule else science.max_steps if science.max_steps > 0 else None
     return Plan(
         base_parameters=parameters,
         base_bytes=base_bytes,
         adapter_parameters=adapter,
         adapter_bytes=4 * adapter,
         global_batch_size=science.global_batch_size,
-        # max_steps needs no rows to be known
-        steps=schedule.steps if schedule else science.max_steps if science.max_steps > 0 else None,
+        steps=steps,
         steps_per_epoch=schedule.steps_per_epoch if schedule else None,
         epochs=round(schedule.epochs_after(schedule.steps), 4) if schedule else None,
         train_rows=train,
@@ -118,10 +146,20 @@ def make_plan(recipe: Recipe, *, count: bool = True) -> Plan:
             "merge": base_bytes,
             "publish": base_bytes * (1 if science.base_source == "hub" else 2) + 4 * adapter,
         },
-        memory_bytes=base_bytes
-        + 4 * adapter * (2 + OPTIMIZER_STATES[science.optim])
-        + _activations(config, recipe, micro),
-        known=(known_base, known_rows),
+        target=target,
+        micro_batch_tokens=tokens,
+        layers=size.layers,
+        recompute_every=every,
+        memory=memory_terms(config, recipe, tokens, every),
+        prediction=predict(
+            recipe,
+            size,
+            None if steps is None else steps * science.global_batch_size,
+            target,
+            recomputed=recomputed_layers(size.layers, every) / size.layers,
+            folders=folders,
+        ),
+        known=(known_base, known_rows, *_unmeasured(config, recipe)),
     )
 
 
@@ -134,7 +172,7 @@ def planned_schedule(recipe: Recipe) -> tuple[Schedule, str]:
     plan = make_plan(recipe)
     if plan.train_rows is None:
         raise UserError(f"{recipe.name}: its rows are not known before they are here; give them by --rows")
-    return schedule_of(recipe.science, plan.train_rows), plan.known[-1]
+    return schedule_of(recipe.science, plan.train_rows), plan.known[1]
 
 
 def _base_config(recipe: Recipe) -> tuple[PretrainedConfig, str]:
@@ -192,26 +230,19 @@ def _rows(recipe: Recipe, count: bool) -> tuple[int | None, int | None, str]:
     return None if rows is None else rows - science.test_size, science.test_size, known
 
 
-def _adapter_parameters(model: PreTrainedModel, recipe: Recipe) -> int:
-    science = recipe.science
-    refuse_unknown_targets(model, science.lora_target_modules)
-    return sum(
-        science.lora_r * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in science.lora_target_modules
-    )
+def _target(execution: Execution, devices: int) -> Devices:
+    """Return what the training will run on: this machine's GPUs, those that the recipe assumes, or this CPU."""
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        return Devices(devices, torch.cuda.get_device_name(0), here=True, gpu=True, bytes=memory)
+    assumed = execution.assumed_gpu and gpu_named(execution.assumed_gpu)
+    if assumed:
+        count = (execution.assumed_gpus or 1) if execution.devices == "auto" else execution.devices
+        return Devices(count, assumed.name, here=False, gpu=True, bytes=assumed.bytes)
+    return Devices(devices, f"CPU, {os.cpu_count()} cores", here=True, gpu=False, bytes=None)
 
 
-def _activations(config: PretrainedConfig, recipe: Recipe, micro: int) -> int:
-    """Bytes that one micro-batch of full-length pairs keeps for the backward pass: a rough upper figure.
-
-    Per token and layer about 10 widths and 4 MLP widths in the compute dtype; or, where they are
-    recomputed, one width, and one layer's worth alive at a time.
-    """
-    width, mlp, layers = int(config.hidden_size), int(config.intermediate_size), int(config.num_hidden_layers)
-    each = 2 if recipe.science.bf16 else 4
-    tokens = 2 * micro * recipe.science.max_length
-    layer = tokens * (10 * width + 4 * mlp) * each
-    if recipe.execution.gradient_checkpointing:
-        return layer + layers * tokens * width * each
-    return layers * layer
+def _unmeasured(config: PretrainedConfig, recipe: Recipe) -> list[str]:
+    if activations(config, recipe).measured:
+        return []
+    return [f"memory: layers of {config.model_type} can't be measured; a rough figure"]

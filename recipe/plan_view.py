@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recipe.memory import fits, recomputed_layers
 from recipe.plan import Plan
 from recipe.progress import Reporter
 from recipe.run import Stage
@@ -44,9 +45,12 @@ def show_plan(
                 f"{plan.global_batch_size} pairs an optimizer step, on any number of devices",
             ),
             ("steps", _steps(plan)),
-            ("devices", f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"),
+            ("devices", _devices(recipe, plan)),
             ("disk", f"{_gb(sum(plan.disk.values()))} in {folder}"),
-            ("memory", f"about {_gb(plan.memory_bytes)} a device"),
+            ("memory", _memory(plan)),
+            ("recompute", _recompute(recipe, plan)),
+            ("training", _hours(plan)),
+            *((("cost", _cost(recipe, plan)),) if plan.prediction.usd is not None else ()),
         ],
         right=False,
     )
@@ -59,6 +63,17 @@ def show_plan(
     )
     for known in plan.known:
         reporter.say(f"  {known}")
+    reporter.say(f"  speed: {plan.prediction.source}")
+    if not plan.target.here:
+        of = f"{plan.target.count} x {plan.target.name}"
+        reporter.say(
+            f"  GPUs: none here; memory, recompute and training are of {of}, which the recipe assumes"
+        )
+    if plan.target.bytes is not None and not fits(plan.memory_bytes, plan.target.bytes):
+        reporter.warn(
+            f"a device has {_gb(plan.target.bytes)}, the training needs more: set gradient_checkpointing: auto, or "
+            f"{'a smaller pack_tokens' if recipe.execution.engine == 'packed' else 'micro_batch_size: 1'}"
+        )
     for key in recipe.science.unpinned:
         reporter.warn(f"{key} is not pinned; run `notus recipe pin {recipe.name}` before a release")
     return {
@@ -93,6 +108,42 @@ def _steps(plan: Plan) -> str:
     if plan.steps_per_epoch is None:
         return f"{plan.steps}"
     return f"{plan.steps}, {plan.steps_per_epoch} an epoch; ends at epoch {plan.epochs:.2f}"
+
+
+def _devices(recipe: Recipe, plan: Plan) -> str:
+    if recipe.execution.engine == "packed":
+        return f"{plan.devices} here, each prompt once"
+    return f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"
+
+
+def _memory(plan: Plan) -> str:
+    of = "" if plan.target.bytes is None else f" of {_gb(plan.target.bytes)}"
+    return (
+        f"about {_gb(plan.memory_bytes)}{of} a device, in micro-batches of {plan.micro_batch_tokens:,} tokens"
+    )
+
+
+def _recompute(recipe: Recipe, plan: Plan) -> str:
+    every, layers = plan.recompute_every, plan.layers
+    some = f"{recomputed_layers(layers, every)} of {layers} layers, one in {every}"
+    which = {0: "no layer", 1: f"each of {layers} layers"}.get(every, some)
+    if recipe.execution.gradient_checkpointing != "auto":
+        return f"{which}, as the recipe says"
+    return which if plan.target.bytes is None else f"{which}, so that it fits"
+
+
+def _hours(plan: Plan) -> str:
+    found = plan.prediction
+    if found.hours is None:
+        return "not known"
+    took = f"{found.hours:.1f} h" if found.hours >= 1 else f"{60 * found.hours:.1f} min"
+    on = f"{plan.target.count} x {plan.target.name}"
+    gpu_hours = "" if found.gpu_hours is None else f", {found.gpu_hours:.1f} GPU-hours"
+    return f"about {took} on {on}{gpu_hours}, {found.pairs_per_second:,.1f} pairs/s; without evaluations"
+
+
+def _cost(recipe: Recipe, plan: Plan) -> str:
+    return f"about {plan.prediction.usd:,.0f} USD, at {recipe.execution.gpu_hour_usd} USD a GPU-hour"
 
 
 def _gb(size: int) -> str:

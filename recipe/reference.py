@@ -7,6 +7,7 @@ goes on with them. `key.json` says what they are of; with another key they are r
 import hashlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +56,20 @@ def key_of(trainer: PreferenceTrainer, base: Mapping[str, str], rows: Mapping[st
         "version": VERSION,
         **{name: stack[name] for name in COMPUTED_BY},
     }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference's log-probabilities.
+
+    Attributes:
+        logps: float64 tensors of shape (rows, 2), chosen and rejected, by the name of the set. The same on every
+            process.
+        computed: Of how many rows they were computed now, on all processes, and not read.
+    """
+
+    logps: Mapping[str, torch.Tensor]
+    computed: int
 
 
 class Shards:
@@ -113,7 +128,7 @@ class Shards:
 
 def reference_logps(
     trainer: PreferenceTrainer, sets: Mapping[str, Dataset], kept: Shards, reporter: Reporter
-) -> dict[str, torch.Tensor]:
+) -> Reference:
     """Return the summed log-probability of each answer under the base, of all rows of all sets.
 
     Args:
@@ -121,9 +136,6 @@ def reference_logps(
         sets: Rows as `recipe.trainer.PairCollator` takes them, by name.
         kept: Where shards are read from, and new ones written to.
         reporter: Shows the progress, and what was refused.
-
-    Returns:
-        float64 tensors of shape (rows, 2), chosen and rejected, by name. The same on every process.
     """
     accelerator = trainer.accelerator
     if accelerator.is_local_main_process:
@@ -143,10 +155,11 @@ def reference_logps(
                     kept.write(name, shard, logps)
                     found[name, shard] = logps
     everywhere = dict(_gathered(trainer, list(found.items())))
-    return {
+    joined = {
         name: torch.cat([everywhere[name, shard] for shard in shards(len(rows))])
         for name, rows in sets.items()
     }
+    return Reference(joined, computed=sum(len(shard) for _, shard in missing))
 
 
 def _gathered(trainer: PreferenceTrainer, each: list[T]) -> list[T]:

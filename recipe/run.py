@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from recipe.errors import UserError
 from recipe.load import dump_resolved, read_resolved
+from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
 from recipe.schema import Recipe, canonical_sha256, placeless
 
@@ -37,6 +38,13 @@ RECORDED_VERSIONS = (
     "transformers",
     "trl",
 )
+
+
+SECONDS_A_LOOK = 1.0
+
+
+class FolderBusyError(UserError):
+    """Another process works in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +76,16 @@ class Run:
     Args:
         folder: Where the run lies; made if it is not there.
         recipe: The recipe; its science must be that of the folder.
+        nodes: The node that this is, where several train together.
 
     Raises:
         UserError: The folder was made by another science, or holds something else.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, nodes: Nodes = ALONE) -> None:
         self.folder = folder
         self.recipe = recipe
+        self.nodes = nodes
         self._refuse_foreign_folder()
 
     def path(self, *parts: str) -> Path:
@@ -94,11 +104,12 @@ class Run:
         return entry
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder against another process.
+    def locked(self, patience: float = 0) -> Iterator[None]:
+        """Hold the folder against another process; one that works in it has `patience` seconds to end.
 
         Raises:
-            UserError: Another process works in it, has made it another science's, or it can't be made.
+            FolderBusyError: Another process works in it.
+            UserError: It has made it another science's, or the folder can't be made.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,11 +118,11 @@ class Run:
                 f"{self.folder}: can't be made ({error.strerror}); name another with --run"
             ) from None
         try:
-            with FileLock(self.path(".lock"), timeout=0):
+            with FileLock(self.path(".lock"), timeout=patience):
                 self._refuse_foreign_folder()  # again: it may have been made since
                 yield
         except Timeout:
-            raise UserError(
+            raise FolderBusyError(
                 f"{self.folder}: another notus works in this run folder; wait for it to end"
             ) from None
 
@@ -124,6 +135,29 @@ class Run:
         self._write_recipe()
         return {stage.name: self._bring_one(stage, reporter) for stage in stages}
 
+    def bring_beside(self, stages: Sequence[Stage], reporter: Reporter) -> dict[str, dict[str, object]]:
+        """Bring `stages` in a folder that other nodes may share: what they do, or have done, is only read.
+
+        Raises:
+            UserError: What a stage finds wrong with the user's input.
+        """
+        looked_at, waits = None, False
+        while True:
+            self._refuse_foreign_folder()  # each time: who is waited for may have made it
+            manifest = self.manifest
+            if manifest != looked_at and all(map(self.is_current, stages)):  # a look may read the whole base
+                return {stage.name: self._nothing_to_do(stage, reporter) for stage in stages}
+            looked_at = manifest
+            try:
+                with self.locked():
+                    return self.bring(stages, reporter)
+            except FolderBusyError:
+                if not waits:
+                    names = " and ".join(stage.name for stage in stages)
+                    reporter.say(f"{self.folder}: another notus works here; waiting for it to {names}")
+                waits = True
+                time.sleep(SECONDS_A_LOOK)
+
     def is_current(self, stage: Stage) -> bool:
         """Whether a stage's outputs are there, whole, and made from what the run folder holds now."""
         entry = self.done(stage.name)
@@ -133,10 +167,7 @@ class Run:
 
     def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
         if self.is_current(stage):
-            reporter.head(f"{stage.name}: up to date")
-            entry = self.done(stage.name)
-            assert entry is not None
-            return {"stage": stage.name, "ran": False, **entry["said"]}
+            return self._nothing_to_do(stage, reporter)
         reporter.head(f"{stage.name}: {stage.does}")
         inputs = self._inputs(stage)
         partial = self.path(f".{stage.name}.partial")
@@ -167,6 +198,12 @@ class Run:
             reporter.say(f"  {label}: {value}")
         reporter.say(f"  {stage.name} took {seconds:.1f} s")
         return {"stage": stage.name, "ran": True, "seconds": round(seconds, 3), **said}
+
+    def _nothing_to_do(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
+        reporter.head(f"{stage.name}: up to date")
+        entry = self.done(stage.name)
+        assert entry is not None
+        return {"stage": stage.name, "ran": False, **entry["said"]}
 
     def _move_in(self, stage: Stage, partial: Path) -> None:
         written = {path.name for path in partial.iterdir()}

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from recipe.gpus import GPUS, gpu_named
 
 Positive = Annotated[int, Field(gt=0)]
 Source = Literal["builtin", "local", "hub"]
@@ -178,7 +180,7 @@ class Execution(_Section):
     devices: Positive | Literal["auto"] = "auto"
     micro_batch_size: Positive | None = None
     per_device_eval_batch_size: Positive = 4
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] | Positive = "auto"  # N: one decoder layer in N
     gradient_checkpointing_kwargs: dict[str, bool] = {"use_reentrant": False}
     engine: Literal["packed", "trl"] = "packed"
     pack_tokens: Positive | None = None  # of a micro-batch of the packed engine
@@ -189,10 +191,42 @@ class Execution(_Section):
     save_total_limit: Positive | None = None
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = ["tensorboard"]
 
-    # What the plan takes for granted until the base and the data are here.
+    # What the plan takes for granted until the base, the data and the GPUs are here.
     assumed_model_type: str | None = None
     assumed_config: dict[str, int | bool] = {}
     assumed_dataset_rows: Positive | None = None
+    assumed_mean_tokens: dict[Literal["prompt", "chosen", "rejected", "padded"], Positive] | None = None
+    assumed_gpu: str | None = None
+    assumed_gpus: Positive | None = None
+    # Of the GPU's peak, until a run has measured it. 8 A100s reached 0.31 with the zephyr recipe in 2023.
+    assumed_share_of_peak: Annotated[float, Field(gt=0, le=1)] = 0.3
+    gpu_hour_usd: Annotated[float, Field(gt=0)] | None = None  # without it the plan says no cost
+
+    @field_validator("gradient_checkpointing", mode="before")
+    @classmethod
+    def _which_layers(cls, value: object) -> object:
+        if value == "auto" or isinstance(value, bool) or (isinstance(value, int) and value > 0):
+            return value
+        message = f"gradient_checkpointing: give true, false, auto or every how many layers, not {value!r}"
+        raise ValueError(message)
+
+    @field_validator("assumed_mean_tokens")
+    @classmethod
+    def _of_all_sides(cls, value: dict[str, int] | None) -> dict[str, int] | None:
+        missing = {"prompt", "chosen", "rejected"} - set(value or {"prompt", "chosen", "rejected"})
+        if missing:
+            raise ValueError(
+                f"assumed_mean_tokens: {min(missing)} is missing; give prompt, chosen and rejected"
+            )
+        return value
+
+    @field_validator("assumed_gpu")
+    @classmethod
+    def _known_gpu(cls, value: str | None) -> str | None:
+        if value is not None and gpu_named(value) is None:
+            known = ", ".join(gpu.name for gpu in GPUS)
+            raise ValueError(f"assumed_gpu: {value!r} is not among the known ones: {known}")
+        return value
 
 
 class Release(_Section):

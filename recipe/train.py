@@ -6,26 +6,32 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from pyarrow import parquet
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from recipe.engine import build_trainer, refuse_missing_packages
+from recipe.engine import build_trainer, recomputed_every, refuse_missing_packages
 from recipe.fetch import load_inputs
+from recipe.flops import packed_pair, training_flops
 from recipe.heldout import compare, heldout_logps
 from recipe.launch import devices_for, launch
+from recipe.memory import size_of
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
-from recipe.reference import Shards, key_of, reference_logps
+from recipe.reference import Reference, Shards, key_of, reference_logps
 from recipe.run import Run, Stage, write_json
-from recipe.schedule import schedule_of
-from recipe.tokenized import lengths_of, sha256_of, tokenize, tokens_a_pair
+from recipe.schedule import Schedule, schedule_of
+from recipe.tokenized import Lengths, lengths_of, sha256_of, tokenize, tokens_a_pair
 from recipe.tokenizer import load_tokenizer, save_tokenizer
+from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
 
@@ -33,10 +39,12 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     """Write `adapter/` and `training/`, on as many processes as the execution asks for."""
     refuse_missing_packages(run.recipe.execution)
     devices = devices_for(run.recipe.execution)
-    if devices > 1:
-        launch(run.folder, out, devices, quiet=reporter.quiet)
+    if devices * run.nodes.count > 1:
+        launch(run, out, devices, quiet=reporter.quiet)
     else:
         fit(run, out, reporter)
+    if not run.nodes.first:
+        return {}
     metrics = json.loads((out / "training" / "metrics.json").read_text(encoding="utf-8"))
     before, after = metrics["before"], metrics["after"]
     reporter.table(
@@ -74,17 +82,14 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that died: nothing resumes from them yet
     trainer = build_trainer(recipe, inputs, tokenizer, schedule, train, heldout, checkpoints)
     started = time.monotonic()
+    computed = 0
     if isinstance(trainer, PackedTrainer):
-        sets = {"train": train, "heldout": heldout}
-        key = key_of(
-            trainer, inputs["base"]["sha256"], {name: sha256_of(rows) for name, rows in sets.items()}
-        )
-        found = reference_logps(trainer, sets, Shards(run.path("reference"), key), reporter)
-        trainer.know_reference(found["train"], found["heldout"])
-        reference = found["heldout"]
+        found = know_reference(trainer, inputs["base"]["sha256"], schedule, train, heldout, run, reporter)
+        reference, computed = found.logps["heldout"], found.computed
     else:
         reference = heldout_logps(trainer, heldout, "held out, before", reporter)
     reference_seconds = time.monotonic() - started
+    trainer.flops_a_pair = flops_a_pair(trainer, lengths_of(train), schedule)
     with reporter.bar("training", schedule.steps) as bar:
         trainer.add_callback(ProgressCallback(bar))
         try:
@@ -110,7 +115,8 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
             "computed": round(trainer.trained_tokens / trainer.trained_pairs, 2),
             **tokens_a_pair(lengths_of(train), schedule),
         },
-        "reference_seconds": round(reference_seconds, 3),
+        "recomputed_every": recomputed_every(recipe, trainer.tuned.config),
+        "reference_pairs_per_second": round(computed / reference_seconds, 3) if computed else None,
         "train_seconds": round(seconds, 3),
         "pairs_per_second": round(schedule.steps * schedule.global_batch_size / seconds, 3),
         **_hardware(trainer.accelerator.num_processes),
@@ -122,6 +128,37 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     _write_heldout(
         out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy
     )
+
+
+def know_reference(
+    trainer: PackedTrainer,
+    base: Mapping[str, str],
+    schedule: Schedule,
+    train: Dataset,
+    heldout: Dataset,
+    run: Run,
+    reporter: Reporter,
+) -> Reference:
+    """Give a trainer the reference's log-probabilities of the rows that it will see; return them."""
+    seen = sorted({place.row for place in schedule.places()})
+    sets = {"train": train.select(seen), "heldout": heldout}
+    key = key_of(trainer, base, {name: sha256_of(rows) for name, rows in sets.items()})
+    found = reference_logps(trainer, sets, Shards(run.path("reference"), key), reporter)
+    every = torch.full((len(train), 2), torch.nan, dtype=torch.float64)  # of the others there is none
+    every[seen] = found.logps["train"]
+    trainer.know_reference(every, found.logps["heldout"])
+    return found
+
+
+def flops_a_pair(trainer: PreferenceTrainer, lengths: Lengths, schedule: Schedule) -> float:
+    """Return the FLOPs that a pair of the run needs, its prompt once, the reference's where each step asks it."""
+    tuned = trainer.tuned
+    adapter = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
+    base = cast("PreTrainedModel", tuned.get_base_model())
+    total = size_of(base, adapter)
+    size = replace(total, parameters=total.parameters - adapter)  # the adapter lies within the base
+    work = packed_pair(*lengths[[place.row for place in schedule.places() if place.weight]].mean(0).tolist())
+    return training_flops(size, work, reference_passes=0 if isinstance(trainer, PackedTrainer) else 1)
 
 
 def _speed(metrics: dict[str, Any]) -> str:

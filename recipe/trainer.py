@@ -12,6 +12,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from recipe.flops import share_of_peak
+from recipe.gpus import peak_flops
 from recipe.schedule import Schedule
 from recipe.watch import Clock
 
@@ -92,6 +94,7 @@ class PreferenceTrainer(DPOTrainer):
         self._sums: dict[str, torch.Tensor] = {}  # of training, and of an evaluation in between
         self.clock = Clock()
         self.trained_pairs = self.trained_tokens = 0.0  # on all ranks, as far as was logged
+        self.flops_a_pair: float | None = None  # for the share of a known GPU's peak
         super().__init__(train_dataset=train_dataset, **kwargs)
         self.train_dataset = ScheduledRows(train_dataset, schedule)
 
@@ -140,8 +143,17 @@ class PreferenceTrainer(DPOTrainer):
                 )
                 seconds = max(self.clock.lap(), 1e-9)
                 logs.update({"pairs_per_second": pairs / seconds, "tokens_per_second": tokens / seconds})
+                if share := self._share_of_peak(pairs / seconds):
+                    logs["share_of_peak"] = share
         self.state.epoch = self._schedule.epochs_after(self.state.global_step)
         super().log(logs, start_time)
+
+    def _share_of_peak(self, pairs_per_second: float) -> float | None:
+        device = self.accelerator.device
+        peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        if peak is None or self.flops_a_pair is None:
+            return None
+        return share_of_peak(self.flops_a_pair, pairs_per_second / self.accelerator.num_processes, peak)
 
     def train(self, *arguments: Any, **options: Any) -> Any:
         """Train, on the clock."""

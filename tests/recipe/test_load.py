@@ -556,7 +556,7 @@ OTHER: dict[str, object] = {
     "devices": 3,
     "micro_batch_size": 3,
     "per_device_eval_batch_size": 3,
-    "gradient_checkpointing": False,
+    "gradient_checkpointing": 2,
     "gradient_checkpointing_kwargs": {"use_reentrant": True},
     "engine": "trl",
     "pack_tokens": 3,
@@ -569,6 +569,11 @@ OTHER: dict[str, object] = {
     "assumed_model_type": "llama",
     "assumed_config": {"vocab_size": 7},
     "assumed_dataset_rows": 3,
+    "assumed_mean_tokens": {"prompt": 1, "chosen": 2, "rejected": 3},
+    "assumed_gpu": "L4",
+    "assumed_gpus": 3,
+    "assumed_share_of_peak": 0.5,
+    "gpu_hour_usd": 0.7,
     "model_name": "Other",
     "version": "v9",
     "hub_model_id": "org/other",
@@ -581,6 +586,49 @@ OTHER: dict[str, object] = {
     "tags": ["other"],
 }
 FIXED = {"use_peft", "loss_type"}  # have one value only
+
+
+# Recomputation, and what the plan takes for granted
+
+
+@pytest.mark.parametrize("asked", [True, False, 1, 2, 32, "auto"])
+def test_which_layers_are_recomputed(asked: bool | int | str) -> None:
+    found = build_recipe("any", SOME | {"gradient_checkpointing": asked}, where="test")
+    assert found.execution.gradient_checkpointing == asked
+    assert type(found.execution.gradient_checkpointing) is type(asked)  # 1 is no true, and true no 1
+    again = load_recipe("smoke", [f"gradient_checkpointing={json.dumps(asked).strip(chr(34))}"])
+    assert again.execution.gradient_checkpointing == asked
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "1.5", "2.0", "yes", "null", "[1]", "'true'"])
+def test_other_ways_to_say_it_are_refused(asked: str) -> None:
+    line = refusal("smoke", f"gradient_checkpointing={asked}")
+    assert "gradient_checkpointing: give true, false, auto or every how many layers, not " in line
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "assumed_gpu=A100",
+            "assumed_gpu: 'A100' is not among the known ones: A100 40GB, A100 80GB, H100 SXM",
+        ),
+        ("assumed_mean_tokens={prompt: 1, chosen: 2}", "assumed_mean_tokens: rejected is missing"),
+        ("assumed_mean_tokens={prompt: 1, chosen: 2, rejected: 0}", "assumed_mean_tokens"),
+        ("assumed_mean_tokens={prompt: 1, chosen: 2, rejected: 3, other: 4}", "assumed_mean_tokens"),
+        ("assumed_share_of_peak=1.1", "assumed_share_of_peak"),
+        ("assumed_share_of_peak=0", "assumed_share_of_peak"),
+        ("assumed_gpus=0", "assumed_gpus"),
+        ("gpu_hour_usd=0", "gpu_hour_usd"),
+    ],
+)
+def test_assumptions_that_can_not_be(given: str, said: str) -> None:
+    assert said in refusal("smoke", given)
+
+
+def test_the_tokens_of_one_data_set_are_not_those_of_another() -> None:
+    assert load_recipe("notus-7b-v1-lora").execution.assumed_mean_tokens is not None
+    assert load_recipe("notus-7b-v1-lora", ["dataset=org/other"]).execution.assumed_mean_tokens is None
 
 
 def changed(key: str) -> Recipe:
@@ -706,7 +754,7 @@ ZEPHYR = {
     "num_processes": 8,
     "seed": 42,
     "per_device_eval_batch_size": 4,
-    "gradient_checkpointing": True,
+    "gradient_checkpointing": "auto",  # true, then: which layers are recomputed changes no number
     "gradient_checkpointing_kwargs": {"use_reentrant": False},
     "evaluation_strategy": "epoch",
     "save_strategy": "no",

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, MistralConfig
 
 from recipe.builtin.base import base_config
+from recipe.cost import Devices
 from recipe.errors import UserError
 from recipe.fetch import base_files, count_parameters
 from recipe.load import load_recipe
@@ -62,12 +64,71 @@ def test_disk_and_memory_hold_at_least_what_they_must(notus: Plan) -> None:
     assert notus.memory_bytes < 40e9  # it ran on A100s of 40 GB
 
 
-def test_recomputing_activations_needs_less_memory(notus: Plan) -> None:
-    assert plan("notus-7b-v1-lora", "gradient_checkpointing=false").memory_bytes > 2 * notus.memory_bytes
-    assert plan("notus-7b-v1-lora", "micro_batch_size=1").memory_bytes < notus.memory_bytes
-    assert (
-        plan("notus-7b-v1-lora", "optim=adamw_torch").memory_bytes == notus.memory_bytes + notus.adapter_bytes
+def test_recomputing_activations_needs_less_memory() -> None:
+    given = ("notus-7b-v1-lora", "engine=trl")
+    each, none = (plan(*given, f"gradient_checkpointing={asked}") for asked in ("true", "false"))
+    assert none.memory_bytes > 2 * each.memory_bytes
+    assert (each.recompute_every, none.recompute_every, each.layers) == (1, 0, 32)
+    assert plan(*given, "gradient_checkpointing=true", "micro_batch_size=1").memory_bytes < each.memory_bytes
+    adam = plan(*given, "gradient_checkpointing=true", "optim=adamw_torch")
+    assert adam.memory_bytes == each.memory_bytes + each.adapter_bytes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tokens"),
+    [
+        (["engine=trl"], 2 * 2 * 1024),
+        (["engine=trl", "micro_batch_size=1"], 2 * 1024),
+        (["engine=packed"], 4096),
+        (["engine=packed", "pack_tokens=8192"], 8192),
+        (["engine=packed", "pack_tokens=100"], 2 * 1024),  # a longer pair has a pack to itself
+        (["engine=packed", "assumed_gpu=null"], 2 * 1024),  # a CPU's packs are small
+    ],
+)
+def test_a_micro_batch_has_the_tokens_of_its_engine(overrides: list[str], tokens: int) -> None:
+    assert plan("notus-7b-v1-lora", *overrides).micro_batch_tokens == tokens
+
+
+@pytest.mark.parametrize(("gpu", "every"), [("A100 40GB", None), ("A100 80GB", 0), ("L4", 1)])
+def test_as_few_layers_are_recomputed_as_fit_the_assumed_gpu(gpu: str, every: int | None) -> None:
+    found = plan("notus-7b-v1-lora", f"assumed_gpu={gpu}")
+    assert found.target.bytes is not None
+    assert found.memory_bytes < found.target.bytes
+    assert found.recompute_every > 1 if every is None else found.recompute_every == every
+
+
+def test_the_gpu_that_is_here_comes_before_the_assumed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "NVIDIA H200")
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=150_000_000_000)
     )
+    found = plan("notus-7b-v1-lora")
+    assert found.target == Devices(2, "NVIDIA H200", here=True, gpu=True, bytes=150_000_000_000)
+    assert found.recompute_every == 0
+    assert "peak of H200" in found.prediction.source
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "Unheard-of GPU")
+    other = plan("notus-7b-v1-lora")
+    assert other.prediction.hours is None
+    assert "Unheard-of GPU is not among the known GPUs" in other.prediction.source
+
+
+def test_without_a_gpu_no_limit_is_known() -> None:
+    smoke = plan("smoke")
+    assert (smoke.target.gpu, smoke.target.bytes, smoke.recompute_every) == (False, None, 0)
+    assert smoke.prediction.source.startswith("not known: nothing was measured on this CPU")
+
+
+def test_what_a_run_measured_is_planned_with(trained: Path, tiny: Path) -> None:
+    recipe = load_recipe(tiny / "tiny.yaml")
+    found = make_plan(recipe, folders=(trained,)).prediction
+    metrics = json.loads((trained / "training" / "metrics.json").read_text())
+    assert found.source.startswith("measured: 3 steps on 1 x CPU, ")
+    passes = 1 / recipe.science.num_train_epochs  # of the reference, for one of the policy
+    seconds = 1 / metrics["pairs_per_second"] + passes / metrics["reference_pairs_per_second"]
+    assert found.pairs_per_second == pytest.approx(1 / seconds)
+    assert make_plan(recipe).prediction.hours is None
 
 
 def test_the_steps_are_the_same_on_any_number_of_devices(
@@ -217,7 +278,12 @@ def test_the_plan_as_plain_values_can_be_json(notus: Plan) -> None:
     values = json.loads(json.dumps(notus.as_dict()))
     assert values["base_parameters"] == 7_241_732_096
     assert (values["steps"], values["steps_per_epoch"], values["global_batch_size"]) == (360, 120, 512)
-    assert values["memory_bytes_per_device"] == notus.memory_bytes
+    assert (
+        values["memory_bytes_per_device"] == notus.memory_bytes == sum(values["memory_bytes_by_use"].values())
+    )
+    assert values["recompute_every"] == notus.recompute_every
+    assert values["prediction"]["usd"] == pytest.approx(3.67 * values["prediction"]["gpu_hours"])
+    assert values["target"]["name"] == "A100 40GB"
 
 
 # As a person reads it
@@ -236,6 +302,13 @@ def test_a_person_reads_the_figures(
         "61,619 to train on, 2,000 held out",
         "512 pairs an optimizer step",
         "360, 120 an epoch; ends at epoch 2.99",
+        "of 40.00 GB a device, in micro-batches of 4,096 tokens",
+        "of 32 layers, one in ",
+        ", so that it fits",
+        " h on 8 x A100 40GB, ",
+        "at 3.67 USD a GPU-hour",
+        "speed: assumed: 30% of the peak of A100 40GB (312 TFLOP/s)",
+        "GPUs: none here; memory, recompute and training are of 8 x A100 40GB, which the recipe assumes",
         "/runs/[/bold]notus",  # brackets in a path are no markup
         "adapter_model.safetensors",
         "warning: model_revision is not pinned",
@@ -245,6 +318,23 @@ def test_a_person_reads_the_figures(
     assert told["stages"] == [*(stage.name for stage in STAGES), "publish"]
     assert told["unpinned"] == ["model_revision", "dataset_revision"]
     assert told["publishes"]["argilla/notus-7b-v1-lora-adapter"]["bytes"] == 218_103_808
+
+
+def test_a_person_reads_what_does_not_fit_and_what_is_not_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    recipe = load_recipe("notus-7b-v1-lora", ["gradient_checkpointing=false", "assumed_gpu=L4"])
+    show_plan(recipe, make_plan(recipe), Path("run"), STAGES, Reporter())
+    shown = capsys.readouterr()
+    assert "a device has 24.00 GB, the training needs more: set gradient_checkpointing: auto" in shown.err
+    assert "no layer, as the recipe says" in shown.out
+    unknown = load_recipe("notus-7b-v1-lora", ["assumed_mean_tokens=null", "gradient_checkpointing=true"])
+    show_plan(unknown, make_plan(unknown), Path("run"), STAGES, Reporter())
+    out = capsys.readouterr().out
+    assert "speed: not known: how long a pair is; set assumed_mean_tokens" in out
+    assert "each of 32 layers, as the recipe says" in out
+    assert "USD" not in out
 
 
 @pytest.mark.parametrize(("steps", "shown"), [(None, "not known yet"), (8, "8")])

@@ -91,7 +91,7 @@ def scored(mocker: MockerFixture) -> Callable[[], int]:
 def test_it_is_that_of_the_base(
     tiny: Path, trainer: PackedTrainer, sets: dict[str, Dataset], kept: Shards
 ) -> None:
-    found = reference_logps(trainer, sets, kept, QUIET)
+    found = reference_logps(trainer, sets, kept, QUIET).logps
     assert {name: (logps.shape, logps.dtype) for name, logps in found.items()} == {
         "train": ((52, 2), torch.float64),
         "heldout": ((8, 2), torch.float64),
@@ -107,10 +107,10 @@ def test_what_is_there_is_not_computed_again(
     trainer: PackedTrainer, sets: dict[str, Dataset], kept: Shards, scored: Callable[[], int]
 ) -> None:
     first = reference_logps(trainer, sets, kept, QUIET)
-    assert scored() == 4
+    assert (scored(), first.computed) == (4, 60)
     again = reference_logps(trainer, sets, Shards(kept.folder, kept.key), QUIET)
-    assert scored() == 0
-    assert all(torch.equal(first[name], again[name]) for name in sets)
+    assert (scored(), again.computed) == (0, 0)
+    assert all(torch.equal(first.logps[name], again.logps[name]) for name in sets)
 
 
 def test_a_run_that_died_goes_on_with_what_it_has(
@@ -130,7 +130,7 @@ def test_a_run_that_died_goes_on_with_what_it_has(
         reference_logps(trainer, sets, kept, QUIET)
     found = reference_logps(trainer, sets, kept, QUIET)
     assert len(calls) == 3 + 4 - 2
-    assert all(torch.equal(found[name], whole[name]) for name in sets)
+    assert all(torch.equal(found.logps[name], whole.logps[name]) for name in sets)
 
 
 @pytest.mark.parametrize("spoil", ["torn", "flipped", "foreign", "short"])
@@ -152,7 +152,7 @@ def test_a_shard_that_is_not_what_it_says_is_computed_again(
         save_file(load_file(path), path, metadata=other._metadata(load_file(path)["logps"]))
     found = reference_logps(trainer, sets, kept, QUIET)
     assert scored() == 1
-    assert all(torch.equal(found[name], whole[name]) for name in sets)
+    assert all(torch.equal(found.logps[name], whole.logps[name]) for name in sets)
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,31 @@ def test_a_trainer_learns_from_the_reference_that_it_is_given(
 ) -> None:
     rows = sets["train"].to_list()[:4]
     computed = trainer._compute_loss(trainer.tuned, trainer.collate(rows))
-    found = reference_logps(trainer, sets, kept, QUIET)["train"]
+    found = reference_logps(trainer, sets, kept, QUIET).logps["train"]
     known = [{**row, "reference": logps} for row, logps in zip(rows, found.tolist(), strict=False)]
     given = trainer._compute_loss(trainer.tuned, trainer.collate(known))
     assert given.item() == pytest.approx(computed.item(), rel=1e-5)
     shifted = [{**row, "reference": [row["reference"][0] - 5, row["reference"][1]]} for row in known]
     assert trainer._compute_loss(trainer.tuned, trainer.collate(shifted)).item() < given.item() - 0.05
+
+
+@pytest.mark.filterwarnings("ignore")  # of the libraries, of each other
+def test_it_is_computed_of_the_rows_that_are_seen_and_no_others(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try of two steps over many rows must not begin with all of them."""
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")
+    run = Run(tmp_path / "run", load_recipe(tiny / "tiny.yaml", ["report_to=[]", "max_steps=2"]))
+    with run.locked():
+        run.bring(stages.STAGES[:3], QUIET)
+    kept = [load_file(path)["logps"] for path in (run.path("reference")).glob("train-*.safetensors")]
+    assert sum(map(len, kept)) == 2 * 16
+    metrics = json.loads(run.path("training", "metrics.json").read_text())
+    assert (metrics["train_rows"], metrics["steps"]) == (52, 2)
+    assert (
+        metrics["after"]["loss"] == metrics["after"]["loss"]
+    )  # a number: no pair met a reference that is not known
+    assert metrics["train_loss"] == metrics["train_loss"]
 
 
 @pytest.mark.slow

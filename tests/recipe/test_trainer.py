@@ -15,9 +15,11 @@ from transformers import AutoModelForCausalLM, TrainerCallback, set_seed
 
 from recipe import stages, train
 from recipe.load import load_recipe
+from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.run import Run
 from recipe.schedule import Place, Schedule
+from recipe.tokenized import lengths_of, tokens_a_pair
 from recipe.trainer import PairCollator, PreferenceTrainer, ScheduledRows, summed_logps
 
 QUIET = Reporter(quiet=True)
@@ -41,6 +43,7 @@ def build(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buil
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENSORBOARD_LOGGING_DIR", "")  # `fit` sets it
         patch.setattr(train, "heldout_logps", stop)
+        patch.setattr(train, "know_reference", stop)
 
         def builder(*overrides: str) -> PreferenceTrainer:
             folder = tmp_path_factory.mktemp("run")
@@ -385,6 +388,31 @@ def test_an_evaluation_is_over_the_held_out_pairs_alone(build: Build) -> None:
         assert record[f"eval_{name}"] == pytest.approx(sum(one[name] for one in each) / 8, rel=1e-4), name
     losses = [sigmoid_loss(one["rewards/chosen"] - one["rewards/rejected"]) for one in each]
     assert record["eval_loss"] == pytest.approx(sum(losses) / 8, rel=1e-4)
+
+
+def test_on_a_known_gpu_the_share_of_its_peak_is_logged(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build("engine=packed")
+    trainer.flops_a_pair = 3.12e12
+    assert trainer._share_of_peak(50.0) is None  # no GPU
+    monkeypatch.setattr(type(trainer.accelerator), "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-40GB")
+    assert trainer._share_of_peak(50.0) == pytest.approx(0.5)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA of tomorrow")
+    assert trainer._share_of_peak(50.0) is None
+
+
+def test_the_flops_of_a_pair_are_those_of_its_tokens(build: Build) -> None:
+    trainer = build("engine=packed")
+    assert isinstance(trainer, PackedTrainer)
+    schedule = trainer._schedule
+    lengths = lengths_of(trainer._rows)
+    tokens = tokens_a_pair(lengths, schedule)["prompt_once"]
+    base = cast("Any", trainer.tuned.get_base_model())
+    multiplied = sum(w.numel() for n, w in base.named_parameters() if "lora" not in n and "embed" not in n)
+    found = train.flops_a_pair(trainer, lengths, schedule)
+    assert 4 * multiplied * tokens < found < 4.5 * multiplied * tokens
 
 
 # Dropout, precision, the first weights
