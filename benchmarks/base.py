@@ -136,8 +136,8 @@ class Watch(TrainerCallback):
         """End a step of a trainer."""
         self.end()
 
-    def result(self, model: torch.nn.Module) -> Result:
-        """Return what was done."""
+    def result(self, model: torch.nn.Module, recomputed: float) -> Result:
+        """Return what was done, with such a share of the layers computed a second time."""
         assert self._started is not None
         assert self._ended is not None
         return Result(
@@ -147,6 +147,7 @@ class Watch(TrainerCallback):
             train=self._ended - self._started,
             reference=self.reference,
             reference_pairs=len(self.work.rows),
+            recomputed=recomputed,
             parameters=parameters(model),
             threads=torch.get_num_threads(),
             **_memory(),

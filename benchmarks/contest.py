@@ -3,15 +3,28 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from benchmarks.isolate import DoesNotFitError, UnfinishedError
 from benchmarks.work import Measured, Mode, Result
 
 CAP = 40 * 10**9  # of an A100 40GB, what the original run had
 MICRO_BATCHES = (1, 2, 4)
-# Tokens of our packs, and whether they are computed a second time in the backward pass.
-PACKS = ((4096, False), (4096, True), (8192, False), (6144, False), (8192, True))
-WHOLE_PACKS = ((8192, False), (16384, False), (12288, False), (24576, False))
+# Tokens of our packs, and whether as many layers as must be are computed a second time in the backward pass, or none.
+PACKS: tuple[tuple[int, bool | Literal["auto"]], ...] = (
+    (4096, "auto"),
+    (8192, "auto"),
+    (4096, False),
+    (6144, "auto"),
+    (8192, False),
+)
+WHOLE_PACKS: tuple[tuple[int, bool | Literal["auto"]], ...] = (
+    (8192, "auto"),
+    (16384, "auto"),
+    (8192, False),
+    (12288, "auto"),
+    (24576, "auto"),
+)
 NO_TIME = "no time left"
 SMALLER = "a smaller one does not fit"
 
@@ -75,8 +88,8 @@ def _trl(micro_batch: int, checkpointing: bool) -> Mode:
     return Mode(name, "trl", micro_batch, checkpointing)
 
 
-def _ours(budget: int, checkpointing: bool) -> Mode:
-    name = f"ours, packs of {budget:,}{', recompute' * checkpointing}"
+def _ours(budget: int, checkpointing: bool | Literal["auto"]) -> Mode:
+    name = f"ours, packs of {budget:,}{'' if checkpointing else ', all kept'}"
     return Mode(name, "ours", budget=budget, checkpointing=checkpointing)
 
 
@@ -97,6 +110,8 @@ def in_turn(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, int]]:
 
 def cannot_fit(mode: Mode, too_large: Sequence[Mode]) -> bool:
     """Say whether a mode needs at least as much memory as one of those that were too large."""
+    if mode.checkpointing == "auto":  # a larger pack has more layers recomputed
+        return False
     return any(
         replace(mode, name="", micro_batch=0, budget=0) == replace(other, name="", micro_batch=0, budget=0)
         and (mode.micro_batch, mode.budget) >= (other.micro_batch, other.budget)

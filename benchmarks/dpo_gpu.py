@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # a clone need no
 
 from benchmarks.contest import CAP, MICRO_BATCHES, Contest, Entry, Outcome, entries
 from benchmarks.device import Device, find_device, measure_products, versions
-from benchmarks.flops import computed, needed
+from benchmarks.flops import needed, spent
 from benchmarks.isolate import Isolated, UnfinishedError
 from benchmarks.rows import drawn_rows
 from benchmarks.work import Mode, Result, Shape, Work, max_difference, mean_tokens, run
@@ -152,7 +152,7 @@ def summary(
                 "reserved_bytes": result.reserved_bytes,
                 "useful_flops": useful,
                 "useful_share_of_ceiling": useful / ceiling,
-                "computed_flops": computed(best.mode, work, result.tokens) * best.pairs_per_second,
+                "spent_flops": spent(best.mode, work, result) * best.pairs_per_second,
                 "loss_difference": max_difference(best.losses, written.losses) if written else None,
             }
         row["candidates"] = [
@@ -195,19 +195,20 @@ def show(report: dict[str, Any], reporter: Reporter) -> None:
         f"{settings['dtype']}; TRL {report['versions']['trl']}, torch {report['versions']['torch']}; "
         f"matrix products reach {report['ceiling_flops'] / 1e12:,.2f} TFLOP/s\n"
     )
-    columns = ("", "pairs/s", "peak GiB", "useful", "of ceiling", "computed", "last loss", "differs")
+    columns = ("", "pairs/s", "peak GiB", "useful", "of ceiling", "spent", "last loss", "differs")
     reporter.table(columns, [_line(row) for row in report["modes"]])
     reporter.say(
-        "\nuseful: TFLOP/s of what the work needs, each prompt once; computed: with padding and recomputation;\n"
+        "\nuseful: TFLOP/s of what the work needs, each prompt once; spent: with padding and recomputation;\n"
         "differs: the losses from those of TRL as written; all within 40 GB but for the whole card\n"
     )
     reporter.table(
-        ("candidates", "pairs/s", "peak GiB", ""),
+        ("candidates", "pairs/s", "peak GiB", "recomputed", ""),
         [
             (
                 one["name"] + (", whole card" if not one["memory"] else ""),
                 f"{one['pairs_per_second']:.3f}" if "results" in one else "",
                 f"{one['peak_bytes'] / 2**30:.1f}" if "results" in one else "",
+                f"{one['results'][0]['recomputed']:.0%}" if "results" in one else "",
                 "the fastest" if one["name"] == row.get("name") else one.get("left_out", ""),
             )
             for row in report["modes"]
@@ -229,7 +230,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['peak_bytes'] / 2**30:.1f}",
         f"{row['useful_flops'] / 1e12:,.1f}",
         f"{row['useful_share_of_ceiling']:.0%}",
-        f"{row['computed_flops'] / 1e12:,.1f}",
+        f"{row['spent_flops'] / 1e12:,.1f}",
         f"{row['losses'][-1]:.6f}",
         "" if row["loss_difference"] is None else f"{row['loss_difference']:.1e}",
     )

@@ -41,7 +41,7 @@ def loop_2023(mode: Mode, work: Work) -> Result:
         optimizer.step()
         optimizer.zero_grad()
         watch.end()
-    return watch.result(tuned)
+    return watch.result(tuned, float(bool(mode.checkpointing)))
 
 
 def _loss(tuned: PeftModel, batch: Batch, beta: float) -> torch.Tensor:

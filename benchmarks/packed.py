@@ -15,6 +15,7 @@ from recipe.attention import NAME
 from recipe.engine import training_arguments
 from recipe.kernels import can_fuse, fuse_kernels
 from recipe.load import load_recipe
+from recipe.memory import choose_checkpointing, micro_batch_tokens, recomputed_layers
 from recipe.pack import accept_packs
 from recipe.packed import MicroBatch, PackedTrainer
 from recipe.progress import Reporter
@@ -36,14 +37,19 @@ def ours(mode: Mode, work: Work) -> Result:
     accept_packs(model)
     if can_fuse(work.device):
         fuse_kernels(model)
+    memory = mode.memory or (
+        torch.cuda.get_device_properties(0).total_memory if work.device == "cuda" else None
+    )
+    every = choose_checkpointing(model.config, recipe, micro_batch_tokens(recipe, 0, work.device), memory)
+    layers = work.shape.num_hidden_layers
     watch = Watch(work)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _Watched(
             watch=watch,
-            tokens=mode.budget or None,
+            tokens=recipe.execution.pack_tokens,
             schedule=schedule,
             model=model,
-            args=training_arguments(recipe, schedule, Path(folder, "checkpoints")),
+            args=training_arguments(recipe, schedule, Path(folder, "checkpoints"), every),
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # never evaluated, but the trainer is one that could
             processing_class=tokenizer(),
@@ -55,11 +61,11 @@ def ours(mode: Mode, work: Work) -> Result:
         for turn in ("warm-up", "measured") if work.warmup else ("measured",):
             started = now()
             kept = Shards(Path(folder, turn), {"rows": len(rows)})
-            reference = reference_logps(trainer, {"rows": rows}, kept, Reporter(quiet=True))["rows"]
+            reference = reference_logps(trainer, {"rows": rows}, kept, Reporter(quiet=True)).logps["rows"]
             watch.reference = now() - started
         trainer.know_reference(reference, reference[:1])
         trainer.train()
-    return watch.result(trainer.tuned)
+    return watch.result(trainer.tuned, recomputed_layers(layers, every) / layers)
 
 
 def in_order(rows: Sequence[Row], schedule: Schedule) -> Dataset:
@@ -89,6 +95,8 @@ def _recipe(mode: Mode, work: Work) -> Recipe:
         "save_strategy": "no",
         "report_to": [],
     }
+    if mode.budget:
+        values["pack_tokens"] = mode.budget
     return load_recipe(RECIPE, [f"{key}={str(value).lower()}" for key, value in values.items()])
 
 

@@ -41,7 +41,7 @@ def stock(mode: Mode, work: Work) -> Result:
         assert isinstance(tuned, torch.nn.Module)
         seed_adapter(tuned, work)
         trainer.train()
-    return watch.result(tuned)
+    return watch.result(tuned, float(bool(mode.checkpointing)))
 
 
 def _arguments(mode: Mode, work: Work, folder: str) -> DPOConfig:
@@ -62,7 +62,7 @@ def _arguments(mode: Mode, work: Work, folder: str) -> DPOConfig:
         max_steps=len(work.steps),
         per_device_train_batch_size=mode.micro_batch,
         gradient_accumulation_steps=work.pairs_per_step // mode.micro_batch,
-        activation_checkpointing=mode.checkpointing,
+        activation_checkpointing=bool(mode.checkpointing),
         activation_checkpointing_kwargs={"use_reentrant": False} if mode.checkpointing else None,
         logging_strategy="no",
         logging_nan_inf_filter=False,  # it waits for the GPU at each micro-batch

@@ -19,7 +19,8 @@ class Mode:
         name: For the table.
         engine: `2023` for a loop as trl 0.7.4 had it, `trl` for today's DPOTrainer, `ours` for the packed engine.
         micro_batch: Pairs of a micro-batch, but with `ours`.
-        checkpointing: Whether the activations are computed a second time in the backward pass.
+        checkpointing: Whether all layers are computed a second time in the backward pass; with `ours` it may be
+            `auto`: as few as fit.
         reference_once: Whether the reference is computed once, ahead of the training.
         fused: Whether Liger's kernels take the place of the layers', with `trl`; `ours` sees to that itself.
         budget: Tokens of a pack, with `ours`; 0 for what the engine takes by itself.
@@ -29,7 +30,7 @@ class Mode:
     name: str
     engine: Literal["2023", "trl", "ours"]
     micro_batch: int = 0
-    checkpointing: bool = False
+    checkpointing: bool | Literal["auto"] = False
     reference_once: bool = True
     fused: bool = False
     budget: int = 0
@@ -118,6 +119,7 @@ class Result:
         train: From the first measured step's begin to the last one's end.
         reference: Spent ahead on the reference of all rows.
         reference_pairs: How many rows these are.
+        recomputed: The share of the layers that are computed a second time.
         peak_bytes: Resident memory of the process on a CPU, the tensors' on a GPU.
         reserved_bytes: What torch took of the GPU; 0 on a CPU.
         parameters: Of the base.
@@ -130,6 +132,7 @@ class Result:
     train: Spent
     reference: Spent
     reference_pairs: int
+    recomputed: float
     peak_bytes: int
     reserved_bytes: int
     parameters: int

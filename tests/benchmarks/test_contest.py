@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.contest import CAP, NO_TIME, SMALLER, Contest, Entry, Outcome, entries, in_turn
+from benchmarks.contest import CAP, NO_TIME, SMALLER, Contest, Entry, Outcome, cannot_fit, entries, in_turn
 from benchmarks.isolate import DoesNotFitError, UnfinishedError
 from benchmarks.work import Mode, Result, Spent
 
@@ -14,7 +14,7 @@ TRL = Mode("TRL", "trl", micro_batch=1)
 
 
 def result(pairs_per_second: float) -> Result:
-    return Result([0.7], 10, 100, Spent(10 / pairs_per_second, 1), Spent(0, 0), 10, 1, 1, 1, 1)
+    return Result([0.7], 10, 100, Spent(10 / pairs_per_second, 1), Spent(0, 0), 10, 0, 1, 1, 1, 1)
 
 
 def outcomes(
@@ -35,7 +35,7 @@ def test_the_fastest_candidate_stands_in_the_table() -> None:
 
 
 def test_a_reference_ahead_is_spread_over_three_epochs() -> None:
-    found = Result([0.7], 10, 100, Spent(10, 20), Spent(6, 12), 20, 1, 1, 1, 1)
+    found = Result([0.7], 10, 100, Spent(10, 20), Spent(6, 12), 20, 0, 1, 1, 1, 1)
     assert found.seconds_per_pair == pytest.approx(1 + 6 / 20 / 3)
     assert found.cpu_seconds_per_pair == pytest.approx(2 + 12 / 20 / 3)
 
@@ -58,6 +58,12 @@ def test_what_is_larger_than_what_did_not_fit_is_not_tried() -> None:
     assert other.reasons == {1: "does not fit"}
     assert ours.best is not None
     assert ours.best.mode == SMALL
+
+
+def test_a_larger_one_may_fit_where_layers_are_recomputed_as_is_needed() -> None:
+    first, second = (Mode("", "ours", budget=budget, checkpointing="auto") for budget in (1, 2))
+    assert not cannot_fit(second, [first])
+    assert cannot_fit(LARGE, [SMALL])
 
 
 def test_one_that_fails_takes_nothing_along() -> None:

@@ -5,7 +5,7 @@ from benchmarks.work import Measured, Mode, Result, Spent
 
 
 def heat(mode: Mode, seconds: float, cpu_seconds: float) -> Measured:
-    return Measured(mode, [Result([0.7], 4, 9, Spent(seconds, cpu_seconds), Spent(0, 0), 4, 1, 0, 1, 2)])
+    return Measured(mode, [Result([0.7], 4, 9, Spent(seconds, cpu_seconds), Spent(0, 0), 4, 0, 1, 0, 1, 2)])
 
 
 def test_what_is_fastest_by_the_clock_or_by_the_cores_goes_on() -> None:

@@ -1,21 +1,12 @@
-"""What a pair costs: against a count of every product of matrices that torch does, and against published sizes."""
-
-from dataclasses import replace
+"""What a pair needs, and what a mode spends on it."""
 
 import pytest
-import torch
-from peft import get_peft_model
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.base import adapter, base, seed_adapter
 from benchmarks.dpo_gpu import MISTRAL_7B
-from benchmarks.flops import Amount, computed, cost_of, needed
-from benchmarks.work import Mode, Row, Shape, Work
+from benchmarks.flops import needed, size_of, spent
+from benchmarks.work import Mode, Result, Row, Shape, Spent, Work
+from recipe.flops import packed_pair, padded_pair, training_flops
 from tests.pairs import row
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
-)  # PEFT's
 
 SMALL = Shape(
     vocab_size=50,
@@ -31,67 +22,52 @@ def drawn(prompt: int, chosen: int, rejected: int) -> Row:
     return row([3] * prompt, [4] * chosen, [5] * rejected)
 
 
-def work(*rows: Row, device: str = "cpu") -> Work:
-    return Work(rows, len(rows), SMALL, device=device, lora_r=4)  # type: ignore[arg-type]
+def work(*rows: Row) -> Work:
+    return Work(rows, len(rows), SMALL, lora_r=4)
 
 
-def test_a_pass_costs_what_torch_counts() -> None:
-    tokens = 24
-    mine = Work([], 1, SMALL, b_std=0.1, lora_r=4)
-    tuned = get_peft_model(base(mine, "eager"), adapter(mine))
-    seed_adapter(tuned, mine)
-    tuned.enable_input_require_grads()
-    ids = torch.randint(3, 50, (1, tokens))
-    with FlopCounterMode(display=False) as forward:
-        logits = tuned(input_ids=ids, use_cache=False).logits
-    with FlopCounterMode(display=False) as backward:
-        logits.sum().backward()
-    cost, amount = cost_of(SMALL, rank=4), Amount(tokens, tokens, tokens**2)
-    assert forward.get_total_flops() == cost.forward(amount)
-    assert backward.get_total_flops() == cost.backward(amount)
+def done(tokens: int, recomputed: float = 0.0) -> Result:
+    return Result([0.7], 1, tokens, Spent(1, 1), Spent(1, 1), 1, recomputed, 0, 0, 0, 1)
 
 
 def test_mistral_7b_has_its_size() -> None:
-    cost, shape = cost_of(MISTRAL_7B, rank=64), MISTRAL_7B
-    norms = (2 * shape.num_hidden_layers + 1) * shape.hidden_size
-    assert cost.layers + 2 * cost.head + norms == 7_241_732_096
-    assert cost.adapter == 54_525_952
+    size = size_of(MISTRAL_7B, rank=64)
+    assert size.parameters + 32000 * 4096 == 7_241_732_096  # with the table that is looked up only
+    assert size.adapter_parameters == 54_525_952
 
 
 def test_a_pair_needs_its_prompt_once_and_a_third_of_a_reference() -> None:
-    cost = cost_of(SMALL, rank=4)
-    # 3 tokens of prompt see 1 + 2 + 3; the answers' see them and 1 + 2, and 1, of their own.
-    amount = Amount(3 + 2 + 1, 2 + 1, 6 + (2 * 3 + 3) + (3 + 1))
-    train = cost.forward(amount) + cost.backward(amount)
-    assert needed(work(drawn(3, 2, 1))) == pytest.approx(train + cost.forward(amount, adapter=False) / 3)
+    flops = training_flops(size_of(SMALL, 4), packed_pair(3, 2, 1), reference_passes=1 / 3)
+    assert needed(work(drawn(3, 2, 1))) == pytest.approx(flops)
+    assert needed(work(drawn(3, 2, 1), drawn(3, 2, 1))) == pytest.approx(flops)
 
 
 def test_only_measured_rows_count() -> None:
-    alone = needed(work(drawn(3, 2, 1)))
     two = Work([drawn(30, 20, 10), drawn(3, 2, 1)], 1, SMALL, warmup=1, lora_r=4)
-    assert needed(two) == alone
+    assert needed(two) == needed(work(drawn(3, 2, 1)))
+    assert spent(Mode("", "trl", 1), two, done(10)) == spent(
+        Mode("", "trl", 1), work(drawn(3, 2, 1)), done(10)
+    )
 
 
-def test_what_fills_up_and_what_is_done_twice_is_computed_but_not_needed() -> None:
-    mine = work(drawn(6, 4, 1), drawn(2, 2, 2), device="cuda")
-    once = Mode("", "trl", micro_batch=1)
+def test_what_fills_up_and_what_is_done_twice_is_spent_but_not_needed() -> None:
+    mine, size = work(drawn(6, 4, 1), drawn(2, 2, 2)), size_of(SMALL, 4)
     alone, together = 2 * 10 + 2 * 4, 4 * 10
-    costs = [
-        computed(Mode("", "ours", budget=64), mine, 17),
-        computed(once, mine, alone),
-        computed(replace(once, micro_batch=2), mine, together),
-        computed(replace(once, micro_batch=2, reference_once=False), mine, together),
-        computed(replace(once, micro_batch=2, reference_once=False, checkpointing=True), mine, together),
-        computed(Mode("", "2023", 2, True, reference_once=False), mine, together),
+    assert spent(Mode("", "ours"), mine, done(17)) == pytest.approx(needed(mine))
+    flops = [
+        needed(mine),
+        spent(Mode("", "ours"), mine, done(20)),
+        spent(Mode("", "trl", 1), mine, done(alone)),
+        spent(Mode("", "trl", 2), mine, done(together)),
+        spent(Mode("", "trl", 2, reference_once=False), mine, done(together)),
+        spent(Mode("", "trl", 2, True, reference_once=False), mine, done(together, 1.0)),
     ]
-    assert needed(mine) == pytest.approx(costs[0])
-    assert costs == sorted(costs)
-    assert len(set(costs)) == len(costs)
-    cost, padded = cost_of(SMALL, rank=4), Amount(40, 9, 400)
-    assert costs[4] - costs[3] == pytest.approx(cost.layers_forward(padded) / 2)
-    assert costs[3] - costs[2] == pytest.approx(cost.forward(padded, adapter=False) * (2 / 3) / 2)
+    assert flops == sorted(flops)
+    assert len(set(flops)) == len(flops)
+    both = padded_pair(10) + padded_pair(10)
+    assert flops[-1] == pytest.approx(training_flops(size, both, recomputed=1.0) / 2)
 
 
 def test_rows_that_were_laid_otherwise_are_noticed() -> None:
     with pytest.raises(AssertionError, match="otherwise"):
-        computed(Mode("", "trl", micro_batch=1), work(drawn(6, 4, 1)), 21)
+        spent(Mode("", "trl", 1), work(drawn(6, 4, 1)), done(21))

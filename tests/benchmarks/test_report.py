@@ -30,7 +30,19 @@ def result(mode: Mode, work: Work) -> Result:
         longest = [prompt + max(answers) for prompt, *answers in lengths]
         tokens = sum(2 * size * max(longest[at : at + size]) for at in range(0, len(longest), size))
     seconds = tokens / 5000
-    return Result([0.7, 0.69, 0.68], 64, tokens, Spent(seconds, seconds), Spent(3, 3), 96, 9, 10, 7, 16)
+    return Result(
+        [0.7, 0.69, 0.68],
+        64,
+        tokens,
+        Spent(seconds, seconds),
+        Spent(3, 3),
+        96,
+        float(mode.checkpointing is True),
+        9,
+        10,
+        7,
+        16,
+    )
 
 
 def ended(work: Work, fails: dict[str, UnfinishedError]) -> list[Outcome]:
