@@ -15,6 +15,7 @@ from recipe.builtin.base import base_config
 from recipe.cost import Devices
 from recipe.errors import UserError
 from recipe.fetch import base_files, count_parameters
+from recipe.flops import Size, packed_pair, pairs_per_second, training_flops
 from recipe.load import load_recipe
 from recipe.plan import Plan, make_plan
 from recipe.plan_view import publishes, show_plan
@@ -112,6 +113,25 @@ def test_the_gpu_that_is_here_comes_before_the_assumed_one(monkeypatch: pytest.M
     other = plan("notus-7b-v1-lora")
     assert other.prediction.hours is None
     assert "Unheard-of GPU is not among the known GPUs" in other.prediction.source
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_speed_is_that_of_the_parameters_that_tokens_are_multiplied_by(tied: bool) -> None:
+    given = [
+        "assumed_mean_tokens={prompt: 100, chosen: 50, rejected: 40}",
+        "assumed_gpu=L4",
+        "assumed_gpus=3",
+    ]
+    shape = f"assumed_config={{vocab_size: 49152, tie_word_embeddings: {str(tied).lower()}}}"
+    given += [shape, "engine=packed", "gradient_checkpointing=2", "max_steps=8"]
+    found = plan("smollm2-135m", *given)
+    multiplied = found.base_parameters - (0 if tied else 49152 * 4096)
+    size = Size(multiplied, found.adapter_parameters, layers=32, width=4096)
+    flops = training_flops(size, packed_pair(100, 50, 40), recomputed=0.5)
+    speed = 3 * pairs_per_second(flops, 0.3, 121e12)
+    assert found.prediction.pairs_per_second == pytest.approx(speed)
+    assert found.prediction.hours == pytest.approx(8 * 8 / speed / 3600)
+    assert plan("smollm2-135m", *given, "devices=2").target.count == 2
 
 
 def test_without_a_gpu_no_limit_is_known() -> None:
