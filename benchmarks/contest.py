@@ -13,15 +13,13 @@ MICRO_BATCHES = (1, 2, 4)
 # Tokens of our packs, and whether as many layers as must be are computed a second time in the backward pass, or none.
 PACKS: tuple[tuple[int, bool | Literal["auto"]], ...] = (
     (4096, "auto"),
-    (8192, "auto"),
     (4096, False),
     (6144, "auto"),
-    (8192, False),
+    (8192, "auto"),
 )
 WHOLE_PACKS: tuple[tuple[int, bool | Literal["auto"]], ...] = (
     (8192, "auto"),
     (16384, "auto"),
-    (8192, False),
     (12288, "auto"),
     (24576, "auto"),
 )
