@@ -5,25 +5,25 @@
 All get the same rows in the same steps, base and adapter; each runs in a process of its own, in turn, several times.
 """
 
-import os
-import platform
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # a clone need not be installed
+
+from benchmarks.contest import MICRO_BATCHES
+from benchmarks.device import cores, cpu_name, versions
+from benchmarks.isolate import Isolated
 from benchmarks.rows import drawn_rows, rows_of_file
-from benchmarks.work import Measured, Mode, Result, Shape, Work, max_difference, processes, run
+from benchmarks.work import Measured, Mode, Result, Shape, Work, max_difference, mean_tokens, run
 from recipe.errors import UserError
 from recipe.progress import Reporter
 from recipe.run import write_json
 
 AS_WRITTEN = Mode("TRL, as written", "trl", micro_batch=2, checkpointing=True, reference_once=False)
-MICRO_BATCHES = (1, 2, 4)
 SMALL = Shape(
     hidden_size=384, intermediate_size=1344, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2
 )
@@ -39,7 +39,9 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 3,
     pairs: Annotated[int, typer.Option(min=4, help="Pairs of a step, a multiple of 4.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Times that each mode runs.")] = 2,
-    budget: Annotated[int, typer.Option(min=1, help="Tokens of our packs.")] = 1200,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Tokens of our packs. [default: what the engine takes by itself]")
+    ] = 0,
 ) -> None:
     """Measure DPO on a CPU."""
     reporter = Reporter()
@@ -52,7 +54,7 @@ def main(
     except UserError as error:
         reporter.errors.print(f"dpo_cpu: {error}", markup=False)
         raise typer.Exit(2) from None
-    mine = Mode(f"ours, packs of {budget:,} tokens", "ours", budget=budget)
+    mine = Mode(f"ours, packs of {budget:,} tokens" if budget else "ours", "ours", budget=budget)
     heats, measured = compete(work, mine, rounds, reporter)
     report = summary(work, heats, measured, rounds)
     show(report, heats, measured, reporter)
@@ -93,33 +95,32 @@ def at_best() -> list[Mode]:
 def compete(work: Work, mine: Mode, rounds: int, reporter: Reporter) -> tuple[list[Measured], list[Measured]]:
     """Return the heats of TRL's settings, fastest first, and as written, at best and ours, over all rounds.
 
-    A heat is the first step. The fastest then runs in turn with the other two.
+    A heat is the first step. The fastest by the clock, and by the time of all cores, which others that compute
+    meanwhile change less, then run in turn with the other two; the faster one over all rounds is TRL at its best.
     """
     first = replace(work, rows=work.steps[0])
-    candidates = at_best()
-    with processes() as executor, reporter.bar("modes", len(candidates) + 3 * rounds) as bar:
-
-        def measure(mode: Mode, its: Work) -> Result:
-            bar.note(mode.name)
-            result = executor.submit(run, mode, its).result()
-            bar.advance()
-            return result
-
-        heats = sorted(
-            (Measured(mode, len(first.rows), [measure(mode, first)]) for mode in candidates),
-            key=lambda heat: -heat.pairs_per_second,
-        )
-        modes = [AS_WRITTEN, heats[0].mode, mine]
-        results = _in_turn(modes, rounds, lambda mode: measure(mode, work))
-    return heats, [Measured(mode, len(work.rows), found) for mode, found in zip(modes, results, strict=True)]
-
-
-def _in_turn(modes: list[Mode], rounds: int, measure: Callable[[Mode], Result]) -> list[list[Result]]:
+    isolated = Isolated("forkserver")
+    heats = sorted(
+        (
+            Measured(mode, [isolated.call(run, mode, first)])
+            for mode in reporter.track(at_best(), "heats", len(at_best()))
+        ),
+        key=lambda heat: -heat.pairs_per_second,
+    )
+    modes = [AS_WRITTEN, *finalists_of(heats), mine]
+    turns = [place for _ in range(rounds) for place in range(len(modes))]
     results: list[list[Result]] = [[] for _ in modes]
-    for _ in range(rounds):
-        for mode, found in zip(modes, results, strict=True):
-            found.append(measure(mode))
-    return results
+    for place in reporter.track(turns, "modes, in turn", len(turns)):
+        results[place].append(isolated.call(run, modes[place], work))
+    as_written, *trl, ours = (Measured(mode, found) for mode, found in zip(modes, results, strict=True))
+    return heats, [as_written, max(trl, key=lambda one: one.pairs_per_second), ours]
+
+
+def finalists_of(heats: list[Measured]) -> list[Mode]:
+    """Return the fastest mode by the clock, and the one by the time of all cores, if that is another."""
+    by_clock = max(heats, key=lambda heat: heat.pairs_per_second).mode
+    by_cores = min(heats, key=lambda heat: heat.cpu_seconds_per_pair).mode
+    return [by_clock] if by_clock == by_cores else [by_clock, by_cores]
 
 
 def summary(work: Work, heats: list[Measured], measured: list[Measured], rounds: int) -> dict[str, Any]:
@@ -136,15 +137,13 @@ def summary(work: Work, heats: list[Measured], measured: list[Measured], rounds:
         "rounds": rounds,
         "pairs": len(work.rows),
         "pairs_per_step": work.pairs_per_step,
-        "mean_tokens": {
-            side: sum(len(row[f"{side}_ids"]) for row in work.rows) / len(work.rows)
-            for side in ("prompt", "chosen", "rejected")
-        },
+        "mean_tokens": mean_tokens(work.rows),
         "model": {**asdict(work.shape), "parameters": mine.results[0].parameters},
         "threads": mine.results[0].threads,
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "settings": work.settings(),
+        "versions": versions(),
         "python": sys.version.split()[0],
     }
 
@@ -175,7 +174,7 @@ def show(report: dict[str, Any], heats: list[Measured], measured: list[Measured]
             for one in measured
         ],
     )
-    reporter.say(f"\nTRL's settings, on {heats[0].pairs} pairs; reference once; the fastest is the one above")
+    reporter.say(f"\nTRL's settings, on {heats[0].results[0].pairs} pairs; reference once")
     reporter.table(
         ("", "pairs/s", "CPU s/pair", "tokens/pair", "peak RSS"),
         [
@@ -193,16 +192,6 @@ def show(report: dict[str, Any], heats: list[Measured], measured: list[Measured]
         f"\nratio {report['ratio']:.2f}   ratio_best {report['ratio_best']:.2f}   "
         f"max_loss_difference {report['max_loss_difference']:.1e}"
     )
-
-
-def _cpu() -> str:
-    """Return the processor's name, as well as the system tells."""
-    listed = Path("/proc/cpuinfo")
-    if listed.is_file():
-        for line in listed.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

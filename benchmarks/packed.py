@@ -1,81 +1,115 @@
-"""Ours: packs of a token budget, each prompt once, the reference computed once, nothing recomputed."""
+"""Ours: the packed engine as the train stage has it, its reference computed once."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model
-from torch.nn import functional
-from torch.nn.utils import clip_grad_norm_
+from datasets import Dataset
+from transformers import PrinterCallback
 
-from benchmarks.base import adapter, base, now, parameters, peak_bytes, quiet, seed_adapter
+from benchmarks.base import Watch, adapter, base, now, quiet, seed_adapter, tokenizer
 from benchmarks.work import Mode, Result, Row, Work
 from recipe.attention import NAME
-from recipe.pack import accept_packs, lay
-from recipe.packing import Pack, pack
+from recipe.engine import training_arguments
+from recipe.kernels import can_fuse, fuse_kernels
+from recipe.load import load_recipe
+from recipe.memory import choose_checkpointing, micro_batch_tokens, recomputed_layers
+from recipe.pack import accept_packs
+from recipe.packed import MicroBatch, PackedTrainer
+from recipe.progress import Reporter
+from recipe.reference import Shards, reference_logps
+from recipe.schedule import Schedule, schedule_of
+from recipe.schema import Recipe
+from recipe.tokenized import TOKENIZED
+
+RECIPE = "notus-7b-v1-lora"
 
 
 def ours(mode: Mode, work: Work) -> Result:
     """Train on packs."""
     quiet()
+    recipe = _recipe(mode, work)
+    schedule = schedule_of(recipe.science, len(work.rows))
+    rows = in_order(work.rows, schedule)
     model = base(work, NAME)
     accept_packs(model)
-    tuned = get_peft_model(model, adapter(work))
-    assert isinstance(tuned, PeftModel)
-    seed_adapter(tuned, work)
-    tuned.train()
-    weights = [weight for weight in tuned.parameters() if weight.requires_grad]
-    optimizer = torch.optim.RMSprop(weights, lr=work.learning_rate)
-    layout = [_layout(rows, mode.budget) for rows in work.steps]
-
-    started = now()
-    reference = [_reference(tuned, *step) for step in zip(work.steps, layout, strict=True)]
-    trained_from = now()
-    losses = []
-    for rows, packs, logps in zip(work.steps, layout, reference, strict=True):
-        losses.append(_backward(tuned, rows, packs, logps, work.beta))
-        clip_grad_norm_(weights, work.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-    ended = now()
-    return Result(
-        losses=losses,
-        tokens=sum(map(_length, work.rows)),
-        train=ended - trained_from,
-        reference=trained_from - started,
-        peak_bytes=peak_bytes(),
-        parameters=parameters(tuned),
-        threads=torch.get_num_threads(),
+    if can_fuse(work.device):
+        fuse_kernels(model)
+    memory = mode.memory or (
+        torch.cuda.get_device_properties(0).total_memory if work.device == "cuda" else None
     )
+    every = choose_checkpointing(model.config, recipe, micro_batch_tokens(recipe, 0, work.device), memory)
+    layers = work.shape.num_hidden_layers
+    watch = Watch(work)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _Watched(
+            watch=watch,
+            tokens=recipe.execution.pack_tokens,
+            schedule=schedule,
+            model=model,
+            args=training_arguments(recipe, schedule, Path(folder, "checkpoints"), every),
+            train_dataset=rows,
+            eval_dataset=rows.select([0]),  # never evaluated, but the trainer is one that could
+            processing_class=tokenizer(),
+            peft_config=adapter(work),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(watch)
+        seed_adapter(trainer.tuned, work)
+        for turn in ("warm-up", "measured") if work.warmup else ("measured",):
+            started = now()
+            kept = Shards(Path(folder, turn), {"rows": len(rows)})
+            reference = reference_logps(trainer, {"rows": rows}, kept, Reporter(quiet=True)).logps["rows"]
+            watch.reference = now() - started
+        trainer.know_reference(reference, reference[:1])
+        trainer.train()
+    return watch.result(trainer.tuned, recomputed_layers(layers, every) / layers)
 
 
-def _length(row: Row) -> int:
-    return sum(len(row[f"{side}_ids"]) for side in ("prompt", "chosen", "rejected"))
+def in_order(rows: Sequence[Row], schedule: Schedule) -> Dataset:
+    """Return the rows such that the schedule's steps, whatever their order, see them one after the other."""
+    places = [row for step in schedule.step_rows() for row in step]
+    placed = dict(zip(places, rows, strict=True))
+    return Dataset.from_list([placed[place] for place in range(len(rows))], features=TOKENIZED)
 
 
-def _layout(rows: Sequence[Row], budget: int) -> list[Pack]:
-    [packs] = pack([_length(row) for row in rows], budget, devices=1)
-    return packs
+def _recipe(mode: Mode, work: Work) -> Recipe:
+    values: dict[str, object] = {
+        "torch_dtype": work.dtype,
+        "bf16": work.dtype == "bfloat16",
+        "beta": work.beta,
+        "learning_rate": work.learning_rate,
+        "lr_scheduler_type": "constant",
+        "warmup_ratio": 0,
+        "max_grad_norm": work.max_grad_norm,
+        "max_steps": len(work.steps),
+        "per_device_train_batch_size": work.pairs_per_step,
+        "gradient_accumulation_steps": 1,
+        "num_processes": 1,
+        "seed": work.seed,
+        "engine": "packed",
+        "gradient_checkpointing": mode.checkpointing,
+        "evaluation_strategy": "no",
+        "save_strategy": "no",
+        "report_to": [],
+    }
+    if mode.budget:
+        values["pack_tokens"] = mode.budget
+    return load_recipe(RECIPE, [f"{key}={str(value).lower()}" for key, value in values.items()])
 
 
-@torch.no_grad()
-def _reference(tuned: PeftModel, rows: Sequence[Row], packs: Sequence[Pack]) -> list[torch.Tensor]:
-    """Return each pack's log-probabilities under the base."""
-    with tuned.disable_adapter():
-        return [tuned(pack=lay([rows[place] for place in one])) for one in packs]
+class _Watched(PackedTrainer):
+    """PackedTrainer as it is; it is watched."""
 
+    def __init__(self, *, watch: Watch, **kwargs: Any) -> None:
+        self.watch = watch
+        super().__init__(**kwargs)
 
-def _backward(
-    tuned: PeftModel,
-    rows: Sequence[Row],
-    packs: Sequence[Pack],
-    reference: Sequence[torch.Tensor],
-    beta: float,
-) -> float:
-    """Add the gradient of a step's loss, the mean over its pairs, and return the loss."""
-    loss = 0.0
-    for one, logps in zip(packs, reference, strict=True):
-        chosen, rejected = (beta * (tuned(pack=lay([rows[place] for place in one])) - logps)).chunk(2)
-        part = -functional.logsigmoid(chosen - rejected).sum() / len(rows)
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += part.item()
-    return loss
+    def training_step(  # type: ignore[override]  # as PackedTrainer's
+        self, model: torch.nn.Module, inputs: list[MicroBatch], num_items_in_batch: object = None
+    ) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.watch.count(loss, sum(len(one["pack"].input_ids) for one in inputs))
+        return loss
