@@ -84,8 +84,15 @@ def test_a_rank_that_has_left_its_group_has_none_of_its_threads(tmp_path: Path) 
 )
 @pytest.mark.parametrize("command", ["train", "run"])
 def test_what_can_t_be_is_one_line_and_nothing_is_written(
-    command: str, options: tuple[str, ...], says: str, tiny: Path, tmp_path: Path, cli: Cli
+    command: str,
+    options: tuple[str, ...],
+    says: str,
+    tiny: Path,
+    tmp_path: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PET_RDZV_CONF", "timeout=5")  # should it come to a meeting
     line = cli(command, tiny / "tiny.yaml", "--run", tmp_path / "run", *options).mistake
     assert says in line
     assert not (tmp_path / "run").exists()
