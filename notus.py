@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from recipe.run import Run, Stage
     from recipe.schema import Recipe
 
+ENVIRONMENT = {
+    # Threads that spin while they wait make torch slow on a busy machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    # Micro-batches differ in size; without it they leave holes in a GPU's memory.
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+}
 RUNS = Path("runs")
 HUB_ROOT = RUNS / "hub"
 
@@ -209,8 +216,7 @@ def run_all(
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
     if dry_run:
-        _refuse_uneven(loaded, nodes)
-        _answer(_show_plan(loaded, _folder(loaded, run), reporter), as_json)
+        _answer(_show_plan(loaded, _folder(loaded, run), nodes, reporter), as_json)
         return
     if not nodes.first:
         _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
@@ -518,12 +524,13 @@ def _consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | N
     reporter.say(f"  tokenizer = AutoTokenizer.from_pretrained({at})")
 
 
-def _show_plan(loaded: "Recipe", folder: Path, reporter: "Reporter") -> dict[str, Any]:
+def _show_plan(loaded: "Recipe", folder: Path, nodes: Nodes, reporter: "Reporter") -> dict[str, Any]:
     from recipe.plan import make_plan
     from recipe.plan_view import show_plan
 
     measured = (folder, RUNS / loaded.name)
-    return show_plan(loaded, make_plan(loaded, folders=measured), folder, _all_stages(), reporter)
+    plan = make_plan(loaded, folders=measured, nodes=nodes.count)
+    return show_plan(loaded, plan, folder, _all_stages(), reporter)
 
 
 def _cells(values: dict[str, Any]) -> list[tuple[str, str]]:

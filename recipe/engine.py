@@ -76,7 +76,7 @@ def build_trainer(
     trainer: PreferenceTrainer
     if packed:
         accept_packs(model)
-        if can_fuse("cuda" if torch.cuda.is_available() else "cpu"):
+        if execution.fused_kernels and can_fuse("cuda" if torch.cuda.is_available() else "cpu"):
             fuse_kernels(model)
         trainer = PackedTrainer(tokens=execution.pack_tokens, **common)
     else:

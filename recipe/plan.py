@@ -94,7 +94,7 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = ()) -> Plan:
+def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = (), nodes: int = 1) -> Plan:
     """Return the plan of a recipe from what is here: its own keys, and its base and data where they lie.
 
     A base or data set that is not here is planned for by the recipe's `assumed_...` keys.
@@ -103,6 +103,7 @@ def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = (
         recipe: The recipe.
         count: Whether to count the rows of local data, which reads them.
         folders: Run folders that may hold the speed of an earlier training.
+        nodes: How many train together, each with the devices that are here.
 
     Raises:
         UserError: A local path that is not there, a target that the base has not, too few rows.
@@ -118,7 +119,8 @@ def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = (
     parameters, adapter = model.num_parameters(), adapter_parameters(model, recipe)
     base_bytes = parameters * BYTES[base_dtype(config, recipe)]
     devices = devices_for(execution)
-    micro = micro_batch_size(recipe, devices)
+    micro = micro_batch_size(recipe, devices, nodes)
+    devices *= nodes
     target = _target(execution, devices)
     size, tokens = size_of(model, adapter), micro_batch_tokens(recipe, micro, "cuda" if target.gpu else "cpu")
     every = choose_checkpointing(config, recipe, tokens, target.bytes)

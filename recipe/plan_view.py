@@ -112,8 +112,8 @@ def _steps(plan: Plan) -> str:
 
 def _devices(recipe: Recipe, plan: Plan) -> str:
     if recipe.execution.engine == "packed":
-        return f"{plan.devices} here, each prompt once"
-    return f"{plan.devices} here, {plan.micro_batch_size} pair(s) a micro-batch"
+        return f"{plan.devices}, each prompt once"
+    return f"{plan.devices}, {plan.micro_batch_size} pair(s) a micro-batch"
 
 
 def _memory(plan: Plan) -> str:

@@ -98,8 +98,9 @@ class Shards:
                 f"{self.folder}: of another {differs[0]}; the reference's log-probabilities are computed anew"
             )
             shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / KEY, dict(self.key))
+        if not (self.folder / KEY).exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / KEY, dict(self.key))
 
     def read(self, name: str, shard: range) -> torch.Tensor | None:
         """Return a shard's log-probabilities, float64 (rows, 2); None if there are none, or torn or foreign ones."""
@@ -138,9 +139,10 @@ def reference_logps(
         reporter: Shows the progress, and what was refused.
     """
     accelerator = trainer.accelerator
-    if accelerator.is_local_main_process:
-        kept.open(reporter)
-    accelerator.wait_for_everyone()
+    for first in (True, False):  # nodes may share the folder: then the others find it open
+        if accelerator.is_local_main_process and accelerator.is_main_process is first:
+            kept.open(reporter)
+        accelerator.wait_for_everyone()
     wanted = [(name, shard) for name, rows in sets.items() for shard in shards(len(rows))]
     with trainer.tuned.disable_adapter():
         here = {place: kept.read(*place) for place in wanted}

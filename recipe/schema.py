@@ -184,6 +184,7 @@ class Execution(_Section):
     gradient_checkpointing_kwargs: dict[str, bool] = {"use_reentrant": False}
     engine: Literal["packed", "trl"] = "packed"
     pack_tokens: Positive | None = None  # of a micro-batch of the packed engine
+    fused_kernels: bool = True  # of the packed engine, on a GPU, where they are installed
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # of the trl engine
     logging_steps: Positive = 1
     evaluation_strategy: Literal["no", "epoch"] = "no"

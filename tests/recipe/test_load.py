@@ -560,6 +560,7 @@ OTHER: dict[str, object] = {
     "gradient_checkpointing_kwargs": {"use_reentrant": True},
     "engine": "trl",
     "pack_tokens": 3,
+    "fused_kernels": False,
     "attn_implementation": "eager",
     "logging_steps": 3,
     "evaluation_strategy": "no",
