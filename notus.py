@@ -435,9 +435,10 @@ def _bring(
     from recipe.hush import hush_libraries
 
     hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
+    from recipe.disk import refuse_full_disk
     from recipe.launch import bring_on_node
     from recipe.plan import make_plan
-    from recipe.run import Run, refuse_full_disk
+    from recipe.run import Run
 
     opened = Run(_folder(loaded, run), loaded, nodes)
     every = _all_stages()

@@ -19,9 +19,9 @@ from benchmarks.device import cores, cpu_name, versions
 from benchmarks.isolate import Isolated
 from benchmarks.rows import drawn_rows, rows_of_file
 from benchmarks.work import Measured, Mode, Result, Shape, Work, max_difference, mean_tokens, run
+from recipe.disk import write_json
 from recipe.errors import UserError
 from recipe.progress import Reporter
-from recipe.run import write_json
 
 AS_WRITTEN = Mode("TRL, as written", "trl", micro_batch=2, checkpointing=True, reference_once=False)
 SMALL = Shape(

@@ -23,8 +23,8 @@ from benchmarks.flops import needed, spent
 from benchmarks.isolate import Isolated, UnfinishedError
 from benchmarks.rows import drawn_rows
 from benchmarks.work import Mode, Result, Shape, Work, max_difference, mean_tokens, run
+from recipe.disk import write_json
 from recipe.progress import Reporter
-from recipe.run import write_json
 
 MISTRAL_7B = Shape(
     hidden_size=4096,

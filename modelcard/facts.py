@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recipe.disk import read_json
 from recipe.merge import read_probe
-from recipe.run import Run, read_json
+from recipe.run import Run
 from recipe.schema import Recipe
 
 

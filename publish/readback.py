@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipe.run import Run, file_sha256
+from recipe.disk import file_sha256
+from recipe.run import Run
 
 # Loading again what was saved in the same dtype gives the same logits but for the order of additions.
 TOLERANCE = 1e-3

@@ -18,11 +18,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._validators import validate_repo_id
 
 from publish.readback import read_back
+from recipe.disk import file_sha256, read_json, refuse_full_disk, write_json
 from recipe.errors import UserError
 from recipe.fetch import base_files, load_inputs
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
-from recipe.run import Run, file_sha256, read_json, refuse_full_disk, write_json
+from recipe.run import Run
 from recipe.schema import Recipe
 
 KEPT = {".gitattributes"}  # the Hub's own file

@@ -7,10 +7,11 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from publish.readback import read_back
 from publish.release import FileHash, changed, differing, remote_hashes
+from recipe.disk import read_json
 from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
-from recipe.run import Run, read_json
+from recipe.run import Run
 
 
 def verify(run: Run, reporter: Reporter) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import torch
 from accelerate import PartialState
 from torch import distributed
 
+from recipe.disk import file_sha256
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
-from recipe.run import Run, file_sha256, versions
+from recipe.run import Run, versions
 
 Facts = dict[str, Any]
 """What has to be the same on every rank, as plain values, by what a person calls it."""

@@ -14,10 +14,11 @@ from transformers import AutoConfig
 from recipe.builtin import make_feedback, write_feedback
 from recipe.builtin.base import build_base
 from recipe.curate import data_files
+from recipe.disk import file_sha256, read_json, write_json
 from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
-from recipe.run import Run, Stage, file_sha256, read_json, write_json
+from recipe.run import Run, Stage
 from recipe.schema import BUILTIN, Science, Source, canonical_sha256
 from recipe.tokenizer import load_tokenizer
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 
+from recipe.disk import read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.load import build_recipe
 from recipe.nodes import Nodes
 from recipe.progress import Reporter
-from recipe.run import Run, Stage, read_json, write_json, write_text
+from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
 
 ENDING_SECONDS = 30

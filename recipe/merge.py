@@ -14,9 +14,10 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from recipe.disk import read_json, refuse_full_disk, write_json
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
-from recipe.run import Run, Stage, read_json, refuse_full_disk, write_json
+from recipe.run import Run, Stage
 from recipe.tokenizer import load_tokenizer, save_tokenizer
 
 PROBES = (

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from recipe.disk import write_json
 from recipe.hub import hub_errors
 from recipe.load import find_recipe, hub_inputs, load_recipe, lock_path, read_lock
-from recipe.run import write_json
 from recipe.schema import is_commit
 
 

@@ -7,10 +7,8 @@ anywhere is simply run again.
 """
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import time
@@ -21,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from recipe.disk import same_files, tree_sha256, write_json, write_text
 from recipe.errors import UserError
 from recipe.load import dump_resolved, read_resolved
 from recipe.nodes import ALONE, Nodes
@@ -163,7 +162,7 @@ class Run:
         entry = self.done(stage.name)
         if entry is None or entry["recipe"] != self._key(stage) or entry["inputs"] != self._inputs(stage):
             return False
-        return _same_files(self.folder, entry["outputs"])
+        return same_files(self.folder, entry["outputs"])
 
     def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
         if self.is_current(stage):
@@ -284,76 +283,6 @@ def versions() -> dict[str, str]:
     """Return the versions that a manifest entry records, Python's among them."""
     found = {name: importlib.metadata.version(name) for name in RECORDED_VERSIONS if _installed(name)}
     return {"python": platform.python_version(), **found}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tree_sha256(root: Path, name: str) -> dict[str, dict[str, Any]]:
-    """Return sha256, size (bytes) and mtime (ns) of each file at or under `root/name`, by its path from `root`."""
-    top = root / name
-    files = sorted(path for path in top.rglob("*") if path.is_file()) if top.is_dir() else [top]
-    facts = {}
-    for path in files:
-        status = path.stat()
-        facts[path.relative_to(root).as_posix()] = {
-            "sha256": file_sha256(path),
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-        }
-    return facts
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: aside, flushed to the disk, renamed."""
-    aside = path.with_name(f".{path.name}.partial")
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON with sorted keys, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file that a stage wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def refuse_full_disk(folder: Path, needed: int) -> None:
-    """Refuse to write `needed` bytes where they don't fit.
-
-    Raises:
-        UserError: Gives the figures.
-    """
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: {needed / 1e9:.2f} GB needed on this disk, {free / 1e9:.2f} GB free; make room, or use "
-            "--run on another disk"
-        )
-
-
-def _same_files(root: Path, outputs: dict[str, dict[str, Any]]) -> bool:
-    """Whether each file is as recorded; one with the recorded size and time is not read again."""
-    for name, facts in outputs.items():
-        path = root / name
-        if not path.is_file():
-            return False
-        status = path.stat()
-        if status.st_size != facts["size"]:
-            return False
-        if status.st_mtime_ns != facts["mtime_ns"] and file_sha256(path) != facts["sha256"]:
-            return False
-    return True
 
 
 def _first_difference(folder: Path, recipe: Recipe) -> str:

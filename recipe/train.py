@@ -17,6 +17,7 @@ from peft import PeftModel
 from pyarrow import parquet
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from recipe.disk import write_json
 from recipe.engine import build_trainer, recomputed_every, refuse_missing_packages
 from recipe.fetch import load_inputs
 from recipe.flops import packed_pair, training_flops
@@ -27,7 +28,7 @@ from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
 from recipe.reference import Reference, Shards, key_of, reference_logps
-from recipe.run import Run, Stage, write_json
+from recipe.run import Run, Stage
 from recipe.schedule import Schedule, schedule_of
 from recipe.tokenized import Lengths, lengths_of, sha256_of, tokenize, tokens_a_pair
 from recipe.tokenizer import load_tokenizer, save_tokenizer

@@ -234,7 +234,7 @@ def test_a_folder_that_is_no_run(cli: Cli, recipe: Path) -> None:
 
 def test_too_little_disk_is_seen_before(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("recipe.run.shutil.disk_usage", lambda _: usage._replace(free=10))
+    monkeypatch.setattr("recipe.disk.shutil.disk_usage", lambda _: usage._replace(free=10))
     line = refused(cli, recipe)
     assert "GB needed on this disk, 0.00 GB free" in line
     assert not (recipe.parent / "run").exists()

@@ -13,8 +13,8 @@ from benchmarks.device import Device
 from benchmarks.dpo_gpu import show, summary, work_for
 from benchmarks.isolate import DoesNotFitError, UnfinishedError
 from benchmarks.work import Mode, Result, Spent, Work
+from recipe.disk import write_json
 from recipe.progress import Reporter
-from recipe.run import write_json
 
 CARD = Device("cuda", "NVIDIA A100-SXM4-80GB", 85 * 10**9, "12.8")
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from recipe.disk import write_json
 from recipe.progress import Reporter
-from recipe.run import write_json
 from tests.parity import cases, ours
 from tests.parity.compare import (
     REWARDS_TOLERANCE,

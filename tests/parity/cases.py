@@ -12,7 +12,7 @@ from recipe.builtin import make_feedback
 from recipe.builtin.base import base_tokenizer
 from recipe.curate import pairs_in_order
 from recipe.curate.pair import Reason
-from recipe.run import write_json
+from recipe.disk import write_json
 from tests.parity.rows import argilla_rows, messages_rows, short_rows
 
 ARGILLA_ROWS, MESSAGES_ROWS = 2000, 500

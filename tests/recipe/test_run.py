@@ -14,19 +14,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from recipe.disk import file_sha256, read_json, refuse_full_disk, tree_sha256, write_json, write_text
 from recipe.errors import UserError
 from recipe.load import build_recipe, load_recipe, read_resolved
 from recipe.progress import Reporter
-from recipe.run import (
-    Run,
-    Stage,
-    file_sha256,
-    read_json,
-    refuse_full_disk,
-    tree_sha256,
-    write_json,
-    write_text,
-)
+from recipe.run import Run, Stage
 from recipe.schema import Recipe
 
 ALL_FOUR = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -174,7 +166,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def full(_: int) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recipe.run.os.fsync", full)
+    monkeypatch.setattr("recipe.disk.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_text(path, "other")
     assert read_json(path) == {"a": "é", "b": 1}
@@ -541,7 +533,7 @@ def test_a_full_disk_is_refused_with_the_figures(
         asked.append(path)
         return shutil._ntuple_diskusage(total=10**12, used=0, free=3 * 10**9)
 
-    monkeypatch.setattr("recipe.run.shutil.disk_usage", usage)
+    monkeypatch.setattr("recipe.disk.shutil.disk_usage", usage)
     refuse_full_disk(tmp_path / deep, 3 * 10**9)
     line = refusal(lambda: refuse_full_disk(tmp_path / deep, 29_400_000_000))
     assert line.startswith(f"{tmp_path / deep}: 29.40 GB needed on this disk, 3.00 GB free")

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from recipe.builtin.tokenizer import train_tokenizer
+from recipe.disk import file_sha256
 from recipe.load import load_recipe
 from recipe.merge import expected_weights, refuse_other_weights
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
-from recipe.run import file_sha256
 from recipe.schedule import Schedule
 from recipe.tokenized import tokenize
 from recipe.tokenizer import load_tokenizer
