@@ -14,6 +14,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from benchmarks.base import PAD, Watch, adapter, base, now, quiet, seed_adapter, tokenizer
 from benchmarks.wide import WideCollator, add_wide_head
 from benchmarks.work import Mode, Result, Work
+from recipe.engine import on_one_device
 
 
 def stock(mode: Mode, work: Work) -> Result:
@@ -45,7 +46,7 @@ def stock(mode: Mode, work: Work) -> Result:
 
 
 def _arguments(mode: Mode, work: Work, folder: str) -> DPOConfig:
-    return DPOConfig(
+    args = DPOConfig(
         output_dir=folder,
         seed=work.seed,
         beta=work.beta,
@@ -71,6 +72,8 @@ def _arguments(mode: Mode, work: Work, folder: str) -> DPOConfig:
         disable_tqdm=True,
         dataloader_pin_memory=work.device == "cuda",
     )
+    on_one_device(args)
+    return args
 
 
 class _Stock(DPOTrainer):

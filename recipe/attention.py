@@ -22,6 +22,7 @@ from recipe.pack import PROMPT, Pack
 
 NAME = "notus_pairs"
 BLOCK = 128  # tokens of a block of FlexAttention's
+GRAPHS = 64
 
 
 def pairs_attention(
@@ -70,6 +71,9 @@ def over_blocks(
 ) -> torch.Tensor:
     """Attend in one call over the blocks of the pack that somebody sees: (1, T, heads, head width)."""
     mask = _once(pack, sliding_window, lambda: block_mask(pack, sliding_window))
+    # Beyond its limit Dynamo runs it uncompiled, with all scores in memory. Windows, with and without gradients: up to
+    # three graphs each.
+    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
     if torch.is_autocast_enabled(query.device.type):  # it takes one dtype, and autocast knows nothing of it
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
@@ -100,7 +104,8 @@ def over_pairs(
             torch.cat([one[:, :, start:chosen], one[:, :, rejected:end]], dim=2) for one in (key, value)
         )
         outs.append(attend(query[:, :, rejected:end], keys, values, second, scaling))
-    outs.append(torch.zeros_like(query[:, :, pack.spans[-1].end :]))  # of what fills up
+    fill = query.shape[2] - pack.spans[-1].end
+    outs.append(outs[0].new_zeros(*query.shape[:2], fill, value.shape[-1]))
     return torch.cat(outs, dim=2).transpose(1, 2).contiguous()
 
 

@@ -23,6 +23,11 @@ DECIDE_SPEED = (
     "lora_r",
     "lora_target_modules",
     "engine",
+    "pack_tokens",
+    "micro_batch_size",
+    "attn_implementation",
+    "fused_kernels",
+    "gradient_checkpointing",
 )
 
 
@@ -50,7 +55,7 @@ class Prediction:
     """Of the training's steps, evaluations not counted. None is not known; `source` says from what, or what is missing.
 
     Attributes:
-        hours: From its first step to its last.
+        hours: From its first step to its last, and of the reference before it.
         gpu_hours: Times the GPUs; None on a CPU.
         usd: Times the price that the recipe states; None where it states none.
         pairs_per_second: Of all devices together.

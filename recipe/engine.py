@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    TrainingArguments,
 )
 from trl.trainer.dpo_config import DPOConfig
 
@@ -76,7 +77,7 @@ def build_trainer(
     trainer: PreferenceTrainer
     if packed:
         accept_packs(model)
-        if execution.fused_kernels and can_fuse("cuda" if torch.cuda.is_available() else "cpu"):
+        if fuses(execution):
             fuse_kernels(model)
         trainer = PackedTrainer(tokens=execution.pack_tokens, **common)
     else:
@@ -84,6 +85,21 @@ def build_trainer(
         trainer = PreferenceTrainer(data_collator=PairCollator(pad), **common)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def fuses(execution: Execution) -> bool:
+    """Say whether the base's layers get fused kernels here."""
+    packed = execution.engine == "packed"
+    return packed and execution.fused_kernels and can_fuse("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_one_device(args: TrainingArguments) -> None:
+    """Keep a process to one GPU, whatever the machine has.
+
+    Transformers would spread a single process over all that it sees by `torch.nn.DataParallel`: micro-batches as many
+    times as large, no autocast, and packs on the wrong device.
+    """
+    args._n_gpu = min(1, args.n_gpu)
 
 
 def recomputed_every(recipe: Recipe, config: PretrainedConfig) -> int:
@@ -107,7 +123,7 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path, ev
     science, execution = recipe.science, recipe.execution
     world = int(os.environ.get("WORLD_SIZE", "1"))
     micro = micro_batch_size(recipe, world)
-    return DPOConfig(
+    args = DPOConfig(
         output_dir=str(checkpoints),
         seed=science.seed,
         beta=science.beta,
@@ -149,6 +165,8 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path, ev
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,  # every parameter of the adapter is used; a search breaks recomputation
     )
+    on_one_device(args)
+    return args
 
 
 def lora_config(recipe: Recipe, base_revision: str) -> LoraConfig:
@@ -193,7 +211,7 @@ def refuse_missing_packages(execution: Execution) -> None:
     for tracker in execution.report_to:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(
-                f"report_to: {tracker} is not installed; run pip install 'notus[trackers]', or leave it out"
+                f"report_to: {tracker} is not installed; run pip install '.[trackers]' in the clone, or leave it out"
             )
     flash = execution.engine == "trl" and execution.attn_implementation == "flash_attention_2"
     if flash and importlib.util.find_spec("flash_attn") is None:

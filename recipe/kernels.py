@@ -20,7 +20,7 @@ FUSED = {
 
 
 def can_fuse(device: str) -> bool:
-    """Say whether there are kernels for a device: CUDA, and Liger is installed (`pip install 'notus[cuda]'`)."""
+    """Say whether there are kernels for a device: CUDA, and Liger is installed (`pip install '.[cuda]'`)."""
     return device == "cuda" and importlib.util.find_spec("liger_kernel") is not None
 
 

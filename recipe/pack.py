@@ -163,6 +163,11 @@ NOT_PACKED: dict[str, object] = {
 }
 
 
+# The families whose packed log-probabilities and gradients are proven to be those of each pair alone. Others may carry
+# state from token to token beside attention (convolutions, linear attention), or have sinks: there pairs would mix.
+FAMILIES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")
+
+
 def accept_packs(model: PreTrainedModel) -> None:
     """Give a causal language model a second way to be called: `model(pack=...)` returns `answer_logps`.
 
@@ -170,13 +175,18 @@ def accept_packs(model: PreTrainedModel) -> None:
     same for its fused head.
 
     Raises:
-        UserError: The base scales or caps its scores or logits, or drops some of them.
+        UserError: The base scales or caps its scores or logits, or drops some of them, or is of another family.
     """
     config = model.config.get_text_config()
     for key, idle in NOT_PACKED.items():
         value = getattr(config, key, None)
         if value not in {None, idle}:
             raise UserError(f"engine: packed has no {key}, which the base has ({value}); use `engine: trl`")
+    if config.model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise UserError(
+            f"engine: packed is for {known}; the base is a {config.model_type}: use `engine: trl`"
+        )
     forward = model.forward
 
     @functools.wraps(type(model).forward)

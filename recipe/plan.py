@@ -121,7 +121,7 @@ def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = (
     devices = devices_for(execution)
     micro = micro_batch_size(recipe, devices, nodes)
     devices *= nodes
-    target = _target(execution, devices)
+    target = _target(execution, devices, nodes)
     size, tokens = size_of(model, adapter), micro_batch_tokens(recipe, micro, "cuda" if target.gpu else "cpu")
     every = choose_checkpointing(config, recipe, tokens, target.bytes)
     # max_steps needs no rows to be known
@@ -231,14 +231,20 @@ def _rows(recipe: Recipe, count: bool) -> tuple[int | None, int | None, str]:
     return None if rows is None else rows - science.test_size, science.test_size, known
 
 
-def _target(execution: Execution, devices: int) -> Devices:
-    """Return what the training will run on: this machine's GPUs, those that the recipe assumes, or this CPU."""
+def _target(execution: Execution, devices: int, nodes: int) -> Devices:
+    """Return what the training will run on: GPUs as this machine's, those that the recipe assumes, or CPUs as this.
+
+    Args:
+        execution: The recipe's. Its `devices` are each node's, its `assumed_gpus` those of all nodes.
+        devices: Of all nodes, if they are as this one.
+        nodes: How many there are.
+    """
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
         return Devices(devices, torch.cuda.get_device_name(0), here=True, gpu=True, bytes=memory)
     assumed = execution.assumed_gpu and gpu_named(execution.assumed_gpu)
     if assumed:
-        count = (execution.assumed_gpus or 1) if execution.devices == "auto" else execution.devices
+        count = (execution.assumed_gpus or 1) if execution.devices == "auto" else nodes * execution.devices
         return Devices(count, assumed.name, here=False, gpu=True, bytes=assumed.bytes)
     return Devices(devices, f"CPU, {os.cpu_count()} cores", here=True, gpu=False, bytes=None)
 

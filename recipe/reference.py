@@ -36,13 +36,16 @@ Key = Mapping[str, str | int]
 """What log-probabilities are of, as plain values."""
 
 
-def key_of(trainer: PreferenceTrainer, base: Mapping[str, str], rows: Mapping[str, str]) -> Key:
+def key_of(
+    trainer: PreferenceTrainer, base: Mapping[str, str], rows: Mapping[str, str], *, fused: bool
+) -> Key:
     """Return the key of a trainer's reference.
 
     Args:
         trainer: Gives the model's dtype and the way it is called.
         base: sha256 of each of the base's files, by name.
         rows: sha256 of each set's token ids and masks, by name.
+        fused: Whether the base's layers have fused kernels.
     """
     accelerator, model = trainer.accelerator, trainer.tuned
     stack = versions()
@@ -52,6 +55,7 @@ def key_of(trainer: PreferenceTrainer, base: Mapping[str, str], rows: Mapping[st
         "dtype": str(model.dtype).removeprefix("torch."),
         "autocast": accelerator.mixed_precision,
         "attention": str(model.config._attn_implementation),
+        "kernels": "fused" if fused else "plain",
         "device": accelerator.device.type,
         "rows a shard": SHARD,
         "version": VERSION,

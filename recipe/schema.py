@@ -198,7 +198,7 @@ class Execution(_Section):
     assumed_dataset_rows: Positive | None = None
     assumed_mean_tokens: dict[Literal["prompt", "chosen", "rejected", "padded"], Positive] | None = None
     assumed_gpu: str | None = None
-    assumed_gpus: Positive | None = None
+    assumed_gpus: Positive | None = None  # of all nodes
     # Of the GPU's peak, until a run has measured it. 8 A100s reached 0.31 with the zephyr recipe in 2023.
     assumed_share_of_peak: Annotated[float, Field(gt=0, le=1)] = 0.3
     gpu_hour_usd: Annotated[float, Field(gt=0)] | None = None  # without it the plan says no cost

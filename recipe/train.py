@@ -18,7 +18,7 @@ from pyarrow import parquet
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recipe.disk import write_json
-from recipe.engine import build_trainer, recomputed_every, refuse_missing_packages
+from recipe.engine import build_trainer, fuses, recomputed_every, refuse_missing_packages
 from recipe.fetch import load_inputs
 from recipe.flops import packed_pair, training_flops
 from recipe.heldout import compare, heldout_logps
@@ -119,7 +119,7 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
         "recomputed_every": recomputed_every(recipe, trainer.tuned.config),
         "reference_pairs_per_second": round(computed / reference_seconds, 3) if computed else None,
         "train_seconds": round(seconds, 3),
-        "pairs_per_second": round(schedule.steps * schedule.global_batch_size / seconds, 3),
+        "pairs_per_second": round(trainer.pairs_per_second, 3),
         **_hardware(trainer.accelerator.num_processes),
     }
     save_adapter(trainer.tuned, tokenizer, inputs["base"]["name"], out / "adapter")
@@ -143,7 +143,12 @@ def know_reference(
     """Give a trainer the reference's log-probabilities of the rows that it will see; return them."""
     seen = sorted({place.row for place in schedule.places()})
     sets = {"train": train.select(seen), "heldout": heldout}
-    key = key_of(trainer, base, {name: sha256_of(rows) for name, rows in sets.items()})
+    key = key_of(
+        trainer,
+        base,
+        {name: sha256_of(rows) for name, rows in sets.items()},
+        fused=fuses(run.recipe.execution),
+    )
     found = reference_logps(trainer, sets, Shards(run.path("reference"), key), reporter)
     every = torch.full((len(train), 2), torch.nan, dtype=torch.float64)  # of the others there is none
     every[seen] = found.logps["train"]

@@ -93,7 +93,8 @@ class PreferenceTrainer(DPOTrainer):
         self._schedule = schedule
         self._sums: dict[str, torch.Tensor] = {}  # of training, and of an evaluation in between
         self.clock = Clock()
-        self.trained_pairs = self.trained_tokens = 0.0  # on all ranks, as far as was logged
+        self.trained_pairs = self.trained_tokens = 0.0  # on all ranks, what came after the last log included
+        self._first: tuple[float, float] | None = None  # pairs and seconds up to the first log
         self.flops_a_pair: float | None = None  # for the share of a known GPU's peak
         super().__init__(train_dataset=train_dataset, **kwargs)
         self.train_dataset = ScheduledRows(train_dataset, schedule)
@@ -133,20 +134,32 @@ class PreferenceTrainer(DPOTrainer):
         """
         prefix = "" if self.tuned.training else "eval_"
         if prefix in self._sums:
-            total = self.accelerator.reduce(self._sums.pop(prefix), reduction="sum").tolist()
-            pairs, tokens, *sums = total
+            pairs, tokens, *sums = self._summed(prefix)
             logs.update({prefix + name: value / pairs for name, value in zip(MEANS, sums, strict=True)})
             if not prefix:
-                self.trained_pairs, self.trained_tokens = (
-                    self.trained_pairs + pairs,
-                    self.trained_tokens + tokens,
-                )
                 seconds = max(self.clock.lap(), 1e-9)
+                self._first = self._first or (pairs, seconds)
                 logs.update({"pairs_per_second": pairs / seconds, "tokens_per_second": tokens / seconds})
                 if share := self._share_of_peak(pairs / seconds):
                     logs["share_of_peak"] = share
         self.state.epoch = self._schedule.epochs_after(self.state.global_step)
         super().log(logs, start_time)
+
+    def _summed(self, prefix: str) -> list[float]:
+        """Return the sums since the last log, of all ranks: pairs, tokens, and what `MEANS` are of."""
+        total: list[float] = self.accelerator.reduce(self._sums.pop(prefix), reduction="sum").tolist()
+        if not prefix:
+            self.trained_pairs += total[0]
+            self.trained_tokens += total[1]
+        return total
+
+    @property
+    def pairs_per_second(self) -> float:
+        """The speed on all ranks, without what came before the first log: there kernels are compiled."""
+        pairs, seconds = self._first or (0.0, 0.0)
+        if pairs == self.trained_pairs:  # nothing came after it
+            pairs, seconds = 0.0, 0.0
+        return (self.trained_pairs - pairs) / max(self.clock.seconds - seconds, 1e-9)
 
     def _share_of_peak(self, pairs_per_second: float) -> float | None:
         device = self.accelerator.device
@@ -158,7 +171,10 @@ class PreferenceTrainer(DPOTrainer):
     def train(self, *arguments: Any, **options: Any) -> Any:
         """Train, on the clock."""
         with self.clock.running():
-            return super().train(*arguments, **options)
+            found = super().train(*arguments, **options)
+        if "" in self._sums:  # the last log was an evaluation's
+            self._summed("")
+        return found
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Evaluate, off the clock."""

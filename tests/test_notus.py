@@ -106,8 +106,10 @@ def test_json_is_alone_on_stdout_and_quiet_is_quiet(trained: Path, tiny: Path, c
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
-def test_idle_threads_don_t_spin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_told_to_be_calm_and_to_leave_no_holes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # who knows better is left alone
     assert cli("--help").code == 0
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "7")
+    assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"

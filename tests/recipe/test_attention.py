@@ -1,5 +1,6 @@
 """Attention within a pack: what a padded batch gives, nothing of other answers and pairs, and no work for them."""
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -340,8 +341,8 @@ def test_flex_attention_gives_what_the_pairs_do(window: int | None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method")  # torch's compiler, of torch
-def test_it_is_compiled_twice_at_most_whatever_the_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for the first length, and once for all others; no other pack asks for more."""
+def test_other_packs_ask_for_no_other_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window and a mode are compiled for a first length and for any; a pack of one block has a graph of its own."""
     module = nn.Module().eval()
     compiled = WrappedFlexAttention(training=False)
     monkeypatch.setattr(
@@ -349,20 +350,29 @@ def test_it_is_compiled_twice_at_most_whatever_the_packs(monkeypatch: pytest.Mon
     )
     torch._dynamo.reset()
     before = counters["stats"]["unique_graphs"]
-    for seed in range(6):
-        pack, same = (
-            lay(drawn(seed, 12, longest=60), multiple=128) for _ in range(2)
-        )  # each has masks of its own
-        query, key, value = states(len(pack.input_ids))
-        with torch.no_grad():
-            flex = over_blocks(module, query, key, value, pack, 7, 0.3)
-            mine = over_pairs(query, key, value, same, 7, 0.3)
-        seen = slice(pack.spans[-1].end)
-        assert_close(mine[:, seen], flex[:, seen])
-    assert counters["stats"]["unique_graphs"] - before == 2
+    graphs = []
+    for _ in range(2):
+        for window, learning, seed in itertools.product((None, 7), (False, True), range(4)):
+            rows = drawn(seed, 12, longest=60) if seed else drawn(seed, 1, longest=30)
+            pack, same = (lay(rows, multiple=128) for _ in range(2))  # each has masks of its own
+            query, key, value = states(len(pack.input_ids))
+            with torch.set_grad_enabled(learning):
+                flex = over_blocks(module, query, key, value, pack, window, 0.3)
+                mine = over_pairs(query, key, value, same, window, 0.3)
+            seen = slice(pack.spans[-1].end)
+            assert_close(mine[:, seen], flex[:, seen])
+        graphs.append(counters["stats"]["unique_graphs"] - before)
+    assert graphs[0] == graphs[1] <= 3 * 2 * 2
     # Of a float32 base under autocast the values alone are bfloat16.
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert over_blocks(module, query, key, value.bfloat16(), pack, 7, 0.3).dtype == torch.bfloat16
+
+
+def test_values_may_be_narrower_than_keys() -> None:
+    pack = lay(drawn(0, 2))
+    query, key, value = states(len(pack.input_ids))
+    out = over_pairs(query, key, value[..., :8], pack, None, 0.3)
+    assert_close(out, over_pairs(query, key, value, pack, None, 0.3)[..., :8])
 
 
 @pytest.mark.parametrize("window", [None, 4])

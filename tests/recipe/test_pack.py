@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from peft import LoraConfig, PeftModel, get_peft_model
 from pytest_mock import MockerFixture
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 import recipe.pack
 from recipe.attention import NAME
+from recipe.errors import UserError
 from recipe.pack import CHOSEN, NOBODY, PROMPT, REJECTED, Pack, Span, accept_packs, answer_logps, lay
 from tests.pairs import assert_close, drawn, gradients, padded_logps, row, tiny_model
 
@@ -191,6 +192,22 @@ def test_a_model_returns_the_log_probabilities_of_a_pack() -> None:
     logps = model(pack=pack)
     assert torch.equal(logps, answer_logps(hidden, cast("Any", model).lm_head, pack))
     assert logps.shape == (6,)
+
+
+@pytest.mark.parametrize("family", ["gpt_oss", "lfm2", "gemma", "granite", "cohere"])
+def test_a_family_that_it_was_not_proven_on_is_refused(family: str) -> None:
+    """Sinks would be dropped, and convolutions would carry tokens from pair to pair."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            AutoConfig.for_model(family, vocab_size=100, num_hidden_layers=2)
+        )
+    with pytest.raises(UserError, match=r"engine: packed .*use `engine: trl`"):
+        accept_packs(model)
+
+
+def test_dropped_scores_are_refused() -> None:
+    with pytest.raises(UserError, match="engine: packed has no attention_dropout"):
+        accept_packs(tiny_model(NAME, attention_dropout=0.1))
 
 
 def test_an_ordinary_call_is_as_it_was() -> None:

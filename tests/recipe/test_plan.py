@@ -389,3 +389,17 @@ def test_a_base_that_nobody_else_has_is_published_too(notus: Plan, tiny: Path) -
     assert hub == ["argilla/notus-7b-v1-lora-adapter", "argilla/notus-7b-v1-lora"]
     local = [name for name, _, _ in publishes(load_recipe(tiny / "tiny.yaml"), notus)]
     assert local == ["notus/tiny-base", "notus/tiny-adapter", "notus/tiny"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "count"),
+    [(["devices=8"], 16), (["devices=8", "assumed_gpus=4"], 16), (["assumed_gpus=4"], 4)],
+)
+def test_all_nodes_are_planned_for(overrides: list[str], count: int) -> None:
+    """An explicit number of devices is each node's, an assumed number of GPUs that of all nodes."""
+    recipe = load_recipe("notus-7b-v1-lora", overrides)
+    plan = make_plan(recipe, nodes=2)
+    assert plan.target.count == count
+    one = make_plan(recipe).prediction.hours
+    assert one is not None
+    assert plan.prediction.hours == pytest.approx(one / (2 if "devices=8" in overrides else 1))

@@ -72,7 +72,10 @@ def kept(trainer: PackedTrainer, tmp_path: Path) -> Shards:
 
 
 def key(trainer: PackedTrainer, **other: str) -> dict[str, Any]:
-    return {**key_of(trainer, {"model.safetensors": "ab"}, {"train": "12", "heldout": "34"}), **other}
+    return {
+        **key_of(trainer, {"model.safetensors": "ab"}, {"train": "12", "heldout": "34"}, fused=False),
+        **other,
+    }
 
 
 @pytest.fixture
@@ -156,7 +159,8 @@ def test_a_shard_that_is_not_what_it_says_is_computed_again(
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "train rows", "heldout rows", "dtype", "autocast", "attention", "torch", "version"]
+    "name",
+    ["base", "train rows", "heldout rows", "dtype", "autocast", "attention", "kernels", "torch", "version"],
 )
 def test_another_key_is_refused(
     trainer: PackedTrainer,

@@ -12,7 +12,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, TrainerCallback, set_seed
+from trl.trainer.dpo_config import DPOConfig
 
+from recipe import engine as train_engine
 from recipe import stages, train
 from recipe.load import load_recipe
 from recipe.packed import PackedTrainer
@@ -413,6 +415,39 @@ def test_the_flops_of_a_pair_are_those_of_its_tokens(build: Build) -> None:
     multiplied = sum(w.numel() for n, w in base.named_parameters() if "lora" not in n and "embed" not in n)
     found = train.flops_a_pair(trainer, lengths, schedule)
     assert 4 * multiplied * tokens < found < 4.5 * multiplied * tokens
+
+
+def test_one_process_is_one_device_however_many_gpus_there_are(tmp_path: Path) -> None:
+    args = DPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, bf16=False)
+    args.n_gpu  # noqa: B018 - what the machine has, asked for once
+    args._n_gpu = 8
+    assert args.train_batch_size == 32
+    train_engine.on_one_device(args)
+    assert (args.train_batch_size, args.n_gpu) == (4, 1)
+
+
+def test_a_run_is_built_on_one_device(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(train_engine, "on_one_device", seen.append)
+    assert seen == [build().args]
+
+
+def test_all_pairs_are_counted_though_the_last_log_is_an_evaluation_s(build: Build) -> None:
+    trainer = build("logging_steps=3", "max_steps=4", "evaluation_strategy=epoch")
+    trainer.train()
+    assert trainer.trained_pairs == sum(place.weight > 0 for place in trainer._schedule.places())
+    assert trainer.trained_tokens > trainer.trained_pairs
+    assert trainer.pairs_per_second > 0
+
+
+def test_the_speed_leaves_out_what_came_before_the_first_log(build: Build) -> None:
+    trainer = build()
+    trainer.clock._spent, trainer.trained_pairs = 110.0, 48.0
+    assert trainer.pairs_per_second == 48 / 110
+    trainer._first = (16.0, 100.0)  # a step that compiled
+    assert trainer.pairs_per_second == 32 / 10
+    trainer._first = (48.0, 110.0)  # the only one
+    assert trainer.pairs_per_second == 48 / 110
 
 
 # Dropout, precision, the first weights
