@@ -8,6 +8,7 @@ On CUDA it is FlexAttention with a block mask over the pack; elsewhere two small
 the pack. Both have the same rule, `sees`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,9 +72,7 @@ def over_blocks(
 ) -> torch.Tensor:
     """Attend in one call over the blocks of the pack that somebody sees: (1, T, heads, head width)."""
     mask = _once(pack, sliding_window, lambda: block_mask(pack, sliding_window))
-    # Beyond its limit Dynamo runs it uncompiled, with all scores in memory. Windows, with and without gradients: up to
-    # three graphs each.
-    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
+    _allow_graphs()
     if torch.is_autocast_enabled(query.device.type):  # it takes one dtype, and autocast knows nothing of it
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
@@ -184,6 +183,15 @@ def _in_order(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how many blocks each row of blocks has, and which first: int32 (1, 1, rows) and (1, 1, rows, columns)."""
     first = blocks.int().argsort(dim=-1, descending=True, stable=True)
     return blocks.sum(-1, dtype=torch.int32)[None, None], first.int()[None, None]
+
+
+@functools.cache
+def _allow_graphs() -> None:
+    """Let Dynamo compile as often as there are windows, with and without gradients: up to three graphs each.
+
+    Beyond its limit it runs FlexAttention uncompiled, with all scores in memory.
+    """
+    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
 
 
 def _once(pack: Pack, window: int | None, make: Callable[[], Any]) -> Any:

@@ -95,6 +95,10 @@ class Schedule:
 
     def places(self) -> list[Place]:
         """Return `steps` x `global_batch_size` places: what each step learns from, and how much of each."""
+        return self._places
+
+    @cached_property
+    def _places(self) -> list[Place]:
         places = []
         for rounds in self._steps():
             step = []

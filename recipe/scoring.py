@@ -37,7 +37,7 @@ def score(trainer: PreferenceTrainer, rows: Dataset, bar: Bar) -> torch.Tensor:
     with torch.no_grad(), accelerator.autocast():
         for places in trainer.micro_batches(each):
             logps = trainer.answer_logps(model, [each[place] for place in places])
-            found[places] = logps.double().cpu().view(2, -1).T
+            found[places] = logps.cpu().view(2, -1).T
             bar.advance(len(places))
     model.train(training)
     return found
