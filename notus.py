@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recipe.errors import UserError
+from recipe.errors import UserError, exit_on_mistake
 from recipe.nodes import ALONE, Nodes, nodes_from
 
 if TYPE_CHECKING:
@@ -62,6 +63,21 @@ HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where 
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="`venv`: here; `docker`: in the image, offline but for the Hub. [default: the recipe's]",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="Another image than `notus:cuda` or `notus:cpu`; implies --runtime docker.",
+    ),
+]
 # torchrun's names, and where it looks for them
 NodeCount = Annotated[
     int,
@@ -89,11 +105,19 @@ def fetch(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    check_release: Annotated[
+        bool,
+        typer.Option("--check-release", help="Check first what would stop a release after the training."),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Bring the base and the feedback here, pinned."""
-    _stages(recipe, set_, run, quiet, as_json, upto="fetch")
+    if check_release:
+        _preflight(_load(recipe, set_))
+    _stages(recipe, set_, run, quiet, as_json, upto="fetch", place=(runtime, image))
 
 
 @app.command()
@@ -101,11 +125,13 @@ def curate(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Turn feedback into preference pairs."""
-    _stages(recipe, set_, run, quiet, as_json, upto="curate")
+    _stages(recipe, set_, run, quiet, as_json, upto="curate", place=(runtime, image))
 
 
 @app.command()
@@ -116,12 +142,14 @@ def train(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train the adapter, on one node or several."""
     nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
-    _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
+    _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes, place=(runtime, image))
 
 
 @app.command()
@@ -129,11 +157,13 @@ def merge(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Merge the adapter into the base, and check the result."""
-    _stages(recipe, set_, run, quiet, as_json, upto="merge")
+    _stages(recipe, set_, run, quiet, as_json, upto="merge", place=(runtime, image))
 
 
 @app.command()
@@ -141,11 +171,13 @@ def card(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write the model cards."""
-    _stages(recipe, set_, run, quiet, as_json, upto="card")
+    _stages(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image))
 
 
 @app.command()
@@ -159,16 +191,22 @@ def publish(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Publish adapter and merged weights, read them back, and tag them."""
     nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    loaded = _load(recipe, set_, tag)
+    reporter = _reporter(quiet, as_json)
+    if _in_image(
+        "publish", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), nodes=nodes, as_json=as_json
+    ):
+        return
     if not nodes.first:
         _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
-    loaded = _load(recipe, set_, tag)
-    reporter = _reporter(quiet, as_json)
     with _hub(_which_hub(hub, loaded), hub_root) as where:
         _preflight(loaded)
         result = _bring(loaded, run, reporter, upto="card", nodes=nodes)
@@ -184,12 +222,16 @@ def verify(
     run: RunFolder = None,
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
+    runtime: Runtime = None,
+    image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compare what the Hub has with what was released."""
     loaded = _load(recipe, set_)
     reporter = _reporter(quiet, as_json)
+    if _in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
+        return
     with _hub(_which_hub(hub, loaded), hub_root):
         found = _verify(loaded, run, reporter)
     _answer(found, as_json)
@@ -207,6 +249,8 @@ def run_all(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -217,6 +261,10 @@ def run_all(
     reporter = _reporter(quiet, as_json)
     if dry_run:
         _answer(_show_plan(loaded, _folder(loaded, run), nodes, reporter), as_json)
+        return
+    if _in_image(
+        "run", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), nodes=nodes, as_json=as_json
+    ):
         return
     if not nodes.first:
         _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
@@ -356,8 +404,11 @@ def recipe_pin(recipe: RecipeName, as_json: Json = False) -> None:
 def hub_serve(
     root: Annotated[Path, typer.Option(help="Where its repositories lie.")] = HUB_ROOT,
     port: Annotated[int, typer.Option(help="0: a free one.")] = 8484,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; 0.0.0.0: all of this machine's.")
+    ] = "127.0.0.1",
 ) -> None:
-    """Serve the embedded Hub on loopback until Ctrl-C."""
+    """Serve the embedded Hub, on loopback unless told otherwise, until Ctrl-C."""
     from publish.localhub import local_token, serve
 
     reporter = _reporter(False, False)
@@ -366,7 +417,7 @@ def hub_serve(
         reporter.say(f"export HF_ENDPOINT={endpoint}   # for any Hub client; reading needs no token")
         reporter.say(f"export HF_TOKEN={local_token(root)} HF_HUB_DISABLE_XET=1   # to write as well")
 
-    serve(root, port, on_ready=ready)
+    serve(root, port, host=host, on_ready=ready)
 
 
 def main() -> None:
@@ -378,11 +429,17 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a terminal that lacks a character still gets a line
-    try:
-        app()
-    except UserError as error:
-        sys.stderr.write(f"notus: {error}\n")
-        sys.exit(2)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    exit_on_mistake(app)
+
+
+def _end(number: int, _: object) -> None:
+    """End by a signal as after a mistake: what is half-written goes, and ranks and containers end too.
+
+    A container's first process would not even notice a signal that it has no handler for.
+    """
+    sys.exit(128 + number)
 
 
 def _load(name: str, overrides: list[str] | None, tag: str | None = None) -> "Recipe":
@@ -422,9 +479,47 @@ def _stages(
     *,
     upto: str,
     nodes: Nodes = ALONE,
+    place: tuple[str | None, str | None] = ("venv", None),
 ) -> None:
-    loaded = _load(name, overrides)
-    _answer(_bring(loaded, run, _reporter(quiet, as_json), upto=upto, nodes=nodes), as_json)
+    loaded, reporter = _load(name, overrides), _reporter(quiet, as_json)
+    if not _in_image(upto, loaded, run, place, reporter, nodes=nodes, as_json=as_json):
+        _answer(_bring(loaded, run, reporter, upto=upto, nodes=nodes), as_json)
+
+
+def _in_image(
+    command: str,
+    loaded: "Recipe",
+    run: Path | None,
+    place: tuple[str | None, str | None],
+    reporter: "Reporter",
+    *,
+    hub: tuple[str | None, Path] = ("local", HUB_ROOT),
+    nodes: Nodes = ALONE,
+    as_json: bool,
+) -> bool:
+    """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
+    runtime, image = place
+    if runtime not in {None, "venv", "docker"}:
+        raise UserError(f"--runtime {runtime}: must be venv or docker")
+    if runtime == "venv" and image:
+        raise UserError(f"--image {image}: --runtime venv uses none; leave one of them out")
+    chosen = runtime or ("docker" if image else loaded.execution.runtime)
+    if chosen == "venv" or "NOTUS_REVISION" in os.environ:  # the image says that of itself
+        return False
+    from container.stages import Order, do
+
+    order = Order(
+        command,
+        loaded,
+        _folder(loaded, run),
+        hub=_which_hub(hub[0], loaded),
+        hub_root=hub[1],
+        nodes=nodes,
+        quiet=reporter.quiet,
+        as_json=as_json,
+    )
+    _answer(do(order, image, reporter), as_json)
+    return True
 
 
 def _bring(
@@ -443,7 +538,7 @@ def _bring(
     wanted = every[: [stage.name for stage in every].index(upto) + 1]
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
     if "train" in missing:
-        _refuse_uneven(loaded, nodes)
+        _refuse_devices(loaded, nodes)
     if missing:
         disk = make_plan(loaded, count=False).disk
         refuse_full_disk(opened.folder, sum(disk.get(name, 0) for name in missing))
@@ -453,9 +548,10 @@ def _bring(
         return opened.bring(wanted, reporter)
 
 
-def _refuse_uneven(loaded: "Recipe", nodes: Nodes) -> None:
-    from recipe.launch import devices_for, micro_batch_size
+def _refuse_devices(loaded: "Recipe", nodes: Nodes) -> None:
+    from recipe.launch import devices_for, micro_batch_size, refuse_no_gpu
 
+    refuse_no_gpu(loaded.execution)
     micro_batch_size(loaded, devices_for(loaded.execution), nodes.count)
 
 

@@ -1,5 +1,8 @@
 """The one way a user's mistake travels to the command line."""
 
+import sys
+from collections.abc import Callable
+
 
 class UserError(Exception):
     """A mistake the user can mend: one line saying what is wrong, where, and what to do.
@@ -7,3 +10,12 @@ class UserError(Exception):
     The command line prints the message and exits with code 2. Anything else that is raised is a bug
     and ends in a traceback.
     """
+
+
+def exit_on_mistake(command: Callable[[], object]) -> None:
+    """Run a command; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        command()
+    except UserError as error:
+        sys.stderr.write(f"notus: {error}\n")
+        sys.exit(2)

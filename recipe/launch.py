@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +38,19 @@ def devices_for(execution: Execution) -> int:
     if gpus and execution.devices > gpus:
         raise UserError(f"devices: {execution.devices} asked for, but this machine has {gpus} GPU(s)")
     return execution.devices
+
+
+def refuse_no_gpu(execution: Execution) -> None:
+    """Refuse to train for weeks on a CPU what was written for GPUs.
+
+    Raises:
+        UserError: The recipe asks for one, and torch can use none here.
+    """
+    if execution.accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "accelerator: this recipe needs an NVIDIA GPU, and torch can use none here; `notus doctor --gpu` says why, "
+            "and `--set accelerator=any` trains without"
+        )
 
 
 def micro_batch_size(recipe: Recipe, devices: int, nodes: int = 1) -> int:
@@ -144,7 +156,8 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
 def _meeting(nodes: Nodes) -> list[str]:
     """Return what torchrun is told of the nodes; all of it, as it would take the rest from the environment."""
     if nodes.count == 1:
-        return ["--standalone", "--nnodes=1"]
+        # The name of this machine may lead nowhere, as in a container without a network.
+        return ["--standalone", "--nnodes=1", "--local-addr=127.0.0.1"]
     if nodes.first:
         try:
             socket.create_server(("", nodes.port)).close()
@@ -163,23 +176,15 @@ def _meeting(nodes: Nodes) -> list[str]:
 
 def _run_to_the_end(command: list[str], environment: dict[str, str]) -> int:
     """Run torchrun; whatever ends this process by a signal it can see, the ranks end with it."""
-
-    def end(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        with subprocess.Popen(command, env=environment) as process:
-            try:
-                return process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()  # torchrun passes it on to the ranks, and waits for them
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(ENDING_SECONDS)
-                    process.kill()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()  # torchrun passes it on to the ranks, and waits for them
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(ENDING_SECONDS)
+                process.kill()
 
 
 def _rank() -> None:

@@ -93,6 +93,16 @@ class Reporter:
             with Progress(*columns, console=self.console) as progress:
                 yield _Rich(progress, title, total)
 
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show that something of unknown length is done; where there is no terminal, a line."""
+        if self.quiet or not self.console.is_terminal:
+            self.say(f"  {text}")
+            yield
+        else:
+            with self.console.status(text):
+                yield
+
     def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
         """Yield `items` under a progress bar."""
         with self.bar(title, total) as bar:

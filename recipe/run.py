@@ -9,6 +9,7 @@ anywhere is simply run again.
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import time
@@ -116,14 +117,23 @@ class Run:
             raise UserError(
                 f"{self.folder}: can't be made ({error.strerror}); name another with --run"
             ) from None
+        lock = FileLock(self.path(".lock"), timeout=patience)
         try:
-            with FileLock(self.path(".lock"), timeout=patience):
-                self._refuse_foreign_folder()  # again: it may have been made since
-                yield
+            lock.acquire()
         except Timeout:
             raise FolderBusyError(
                 f"{self.folder}: another notus works in this run folder; wait for it to end"
             ) from None
+        except PermissionError:
+            raise UserError(
+                f"{self.folder}: user {os.getuid()} may not write here; `chown -R {os.getuid()} {self.folder}`, or "
+                "name another folder with --run"
+            ) from None
+        try:
+            self._refuse_foreign_folder()  # again: it may have been made since
+            yield
+        finally:
+            lock.release()
 
     def bring(self, stages: Sequence[Stage], reporter: Reporter) -> dict[str, dict[str, object]]:
         """Run those of `stages`, in order, that are not up to date. Return what each did.
@@ -191,6 +201,7 @@ class Run:
             "seconds": round(seconds, 3),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "versions": versions(),
+            **({"image": where} if (where := image()) else {}),
         }
         self._record(stage.name, entry)
         for label, value in said.items():
@@ -199,7 +210,10 @@ class Run:
         return {"stage": stage.name, "ran": True, "seconds": round(seconds, 3), **said}
 
     def _nothing_to_do(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
-        reporter.head(f"{stage.name}: up to date")
+        if stage.name not in os.environ.get("NOTUS_REPORTED", "").split(
+            ","
+        ):  # by a container before this one
+            reporter.head(f"{stage.name}: up to date")
         entry = self.done(stage.name)
         assert entry is not None
         return {"stage": stage.name, "ran": False, **entry["said"]}
@@ -283,6 +297,13 @@ def versions() -> dict[str, str]:
     """Return the versions that a manifest entry records, Python's among them."""
     found = {name: importlib.metadata.version(name) for name in RECORDED_VERSIONS if _installed(name)}
     return {"python": platform.python_version(), **found}
+
+
+def image() -> dict[str, str | None]:
+    """Return the image that this process runs in, by its digest as whoever started it has it, and its commit."""
+    if "NOTUS_REVISION" not in os.environ:
+        return {}
+    return {"digest": os.environ.get("NOTUS_IMAGE") or None, "revision": os.environ["NOTUS_REVISION"]}
 
 
 def _first_difference(folder: Path, recipe: Recipe) -> str:

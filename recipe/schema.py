@@ -177,6 +177,8 @@ class Science(_Section):
 class Execution(_Section):
     """How fast and where: devices, micro-batches, memory, logs. Another execution, the same losses."""
 
+    runtime: Literal["venv", "docker"] = "venv"  # docker: the stages run in the image, without a network
+    accelerator: Literal["any", "cuda"] = "any"  # cuda: refuse a machine without a GPU
     devices: Positive | Literal["auto"] = "auto"
     micro_batch_size: Positive | None = None
     per_device_eval_batch_size: Positive = 4

@@ -75,26 +75,32 @@ def add_user(
     _users(root).add(User(name, token, fullname or name, role, orgs, private_orgs))
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"The Hub cannot listen on {HOST}:{port}: {reason}. Choose another port.") from error
+        raise UserError(f"The Hub cannot listen on {host}:{port}: {reason}. Choose another port.") from error
     return listener
 
 
 def serve(
-    root: Path, port: int = 0, *, on_ready: Callable[[str], None] | None = None, while_open: int | None = None
+    root: Path,
+    port: int = 0,
+    *,
+    host: str = HOST,
+    on_ready: Callable[[str], None] | None = None,
+    while_open: int | None = None,
 ) -> None:
-    """Serve the Hub in a folder on loopback until SIGINT or SIGTERM.
+    """Serve the Hub in a folder until SIGINT or SIGTERM.
 
     Args:
         root: the Hub's folder; made where it is missing.
         port: 0 takes a free one.
+        host: the address to listen at; loopback unless others are to reach it.
         on_ready: called with the address once it answers.
         while_open: a file descriptor; the server stops too when its other end is closed.
 
@@ -107,8 +113,8 @@ def serve(
 
     _users(root)
     app = make_app(root)
-    with _listen(port) as listener:
-        endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
+    with _listen(host, port) as listener:
+        endpoint = f"http://{host}:{listener.getsockname()[1]}"
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -126,7 +132,7 @@ def serve(
         server = Server(config)
         if while_open is not None:
             threading.Thread(target=_stop_at_end, args=(server, while_open), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has stopped
+        with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again once it has stopped
             server.run(sockets=[listener])
 
 

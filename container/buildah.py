@@ -1,0 +1,136 @@
+"""The builder: buildah, which sets every time of an image to the commit's, without a daemon and without root."""
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe.errors import UserError
+
+INSTALL = "install it (`apt-get install buildah` on Debian and Ubuntu)"
+OURS = "notus: "  # how a line begins that the Dockerfile says to the person who builds
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What an image is built from.
+
+    Attributes:
+        id: Of the commit, 40 hex digits.
+        time: Of the commit, in seconds since 1970.
+        dirty: How many files of the checkout are not as committed; the image has them as committed.
+    """
+
+    id: str
+    time: int
+    dirty: int
+
+
+def commit_of(checkout: Path) -> Commit:
+    """Return the commit that is checked out.
+
+    Raises:
+        UserError: It is no git checkout.
+    """
+    try:
+        name, time = _git(checkout, "log", "-1", "--format=%H %ct").split()
+    except (OSError, subprocess.CalledProcessError):
+        raise UserError(
+            f"{checkout}: no git checkout with a commit; build from one, or by hand with `docker build .`"
+        ) from None
+    return Commit(name, int(time), len(_git(checkout, "status", "--porcelain").splitlines()))
+
+
+@contextmanager
+def context_of(checkout: Path, commit: Commit) -> Iterator[Path]:
+    """Yield a folder with the files of a commit, of the same modes for every user."""
+    with tempfile.TemporaryDirectory(prefix="notus-image-") as folder:
+        archive, context = Path(folder) / "commit.tar", Path(folder) / "context"
+        _git(checkout, "archive", "--format=tar", f"--output={archive}", commit.id)
+        with tarfile.open(archive) as files:
+            files.extractall(context, filter="data")
+        archive.unlink()
+        yield context
+
+
+def build(
+    context: Path, tag: str, arguments: Mapping[str, str], *, time: int, cache: bool = False, log: Path
+) -> str:
+    """Build an image.
+
+    Args:
+        context: The folder with the Dockerfile and what it copies.
+        tag: What to call it.
+        arguments: The build's arguments.
+        time: Of all files and of the image itself, in seconds since 1970.
+        cache: Take layers of an earlier build; they have the times of then, so that the id is this machine's only.
+        log: Where the builder's output goes.
+
+    Returns:
+        The id: the sha256 of its configuration, with which its layers are named. Docker has the same.
+
+    Raises:
+        UserError: buildah is not there, or what the Dockerfile says to the person who builds.
+        RuntimeError: The build failed otherwise.
+    """
+    given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    with tempfile.NamedTemporaryFile("r", prefix="notus-image-") as idfile, log.open("ab") as output:
+        # chroot works within containers as well; without the label it is of no account which buildah built it.
+        command = ["bud", "--isolation=chroot", "--format=oci", "--layers", "--identity-label=false"]
+        command += [f"--no-cache={str(not cache).lower()}", f"--timestamp={time}", f"--iidfile={idfile.name}"]
+        command += [*given, f"--tag={tag}", f"--file={context / 'Dockerfile'}", str(context)]
+        _buildah(command, output.fileno(), log)
+        return idfile.read().strip()
+
+
+def export(image: str, folder: Path) -> None:
+    """Write an image's manifest, configuration and layers, uncompressed, into a folder."""
+    _buildah(["push", "--quiet", "--disable-compression", "--format=oci", image, f"dir:{folder}"])
+
+
+def give_to_docker(image: str, tag: str) -> None:
+    """Put an image into the Docker engine of this machine, under a tag, with the same id."""
+    _buildah(["push", "--quiet", image, f"docker-daemon:{tag}"])
+
+
+def remove(image: str) -> None:
+    """Remove an image, and what only it was made of, from buildah's storage."""
+    _buildah(["rmi", "--force", image])
+
+
+def storage() -> Path:
+    """Return where buildah keeps images."""
+    found = _buildah(["info", "--format", "{{.store.GraphRoot}}"])
+    return Path(found.strip())
+
+
+def _buildah(arguments: list[str], output: int | None = None, log: Path | None = None) -> str:
+    if shutil.which("buildah") is None:
+        raise UserError(f"buildah: not found; {INSTALL}. It is what builds the same image twice")
+    ended = subprocess.run(
+        ["buildah", *arguments],
+        stdout=subprocess.PIPE if output is None else output,
+        stderr=subprocess.PIPE if output is None else subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if not ended.returncode:
+        return ended.stdout or ""
+    said = log.read_text(encoding="utf-8", errors="replace") if log else f"{ended.stdout}{ended.stderr}"
+    for line in said.splitlines():
+        if line.startswith(OURS):
+            raise UserError(line.removeprefix(OURS))
+    last = "\n".join(said.splitlines()[-25:])
+    message = f"buildah {arguments[0]} ended with code {ended.returncode}; the end of what it said:\n{last}"
+    raise RuntimeError(message)
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    ended = subprocess.run(
+        ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True
+    )
+    return ended.stdout

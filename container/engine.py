@@ -1,0 +1,242 @@
+"""The Docker engine of this machine, through its SDK: what image it has, and a command run in one."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipe.errors import UserError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.errors import APIError
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+SHARED_MEMORY = "16g"  # at most: NCCL's and data loaders'; Docker's own 64 MB end multi-GPU training
+SECOND = 10**9  # in the engine's nanoseconds
+# The image's own, which images of the OCI format can't carry.
+HEALTH = {"interval": 300 * SECOND, "timeout": 60 * SECOND, "start_period": 120 * SECOND}
+NEW_DRIVER = "install driver 580 or later"
+
+
+def connect() -> "DockerClient":
+    """Return a client of the engine that DOCKER_HOST names, or of this machine's.
+
+    Raises:
+        UserError: None answers.
+    """
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        why = str(error).splitlines()[0]
+        raise UserError(
+            f"no Docker engine answers ({why}); start it (`systemctl start docker`), join its group, or leave the "
+            "container out with --runtime venv"
+        ) from None
+    return client
+
+
+def has_image(name: str) -> bool:
+    """Whether this machine's engine, if there is one, has an image of this name."""
+    try:
+        return find_image(connect(), name) is not None
+    except UserError:
+        return False
+
+
+def find_image(client: "DockerClient", name: str) -> "Image | None":
+    """Return the engine's image of a name, an id or a digest."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return client.images.get(name)
+    except ImageNotFound:
+        return None
+
+
+def storage() -> Path:
+    """Return where the engine keeps images."""
+    facts: dict[str, Any] = connect().info()
+    return Path(facts["DockerRootDir"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command of Notus to run in a container of its own.
+
+    Attributes:
+        image: The image.
+        command: What follows `notus`.
+        mounts: Folders and files of this machine, each at its own path there too; whether it may be written.
+        inside: Files of this machine, read only, by their path in the container.
+        environment: Variables; no secret among them, as anyone who may ask the engine can read them.
+        network: `none`, `host` or the name of one of the engine's networks.
+        gpus: Give it all GPUs.
+        user: The ids of user and group, `UID:GID`.
+    """
+
+    image: "Image"
+    command: Sequence[str]
+    mounts: Mapping[Path, bool]
+    inside: Mapping[str, Path]
+    environment: Mapping[str, str]
+    network: str
+    gpus: bool
+    user: str
+
+
+def run(client: "DockerClient", job: Job, *, capture: bool) -> tuple[int, bytes]:
+    """Run a job to its end: what it writes comes out here, the signals that come here go to it.
+
+    A second signal of the same kind ends it at once.
+
+    Args:
+        client: The engine.
+        job: What to run.
+        capture: Return what it writes to its standard output, instead of writing it to ours.
+
+    Returns:
+        Its exit code, and its standard output if captured.
+
+    Raises:
+        UserError: The engine can't start it, for want of a GPU, a driver or room on the disk.
+    """
+    from docker.errors import APIError
+
+    terminal = sys.stdout.isatty() and not capture
+    try:
+        container = client.containers.create(job.image.id, list(job.command), **_settings(job, terminal))
+    except APIError as error:
+        raise _refusal(error) or error from None
+    try:
+        output = container.attach(stream=True, stdout=True, stderr=True, demux=not terminal)
+        with _passing_on_signals(str(container.id)), _sized(container, terminal):
+            try:
+                container.start()
+            except APIError as error:
+                raise _refusal(error) or error from None
+            if terminal:
+                _size(container)
+            captured = _copy(output, terminal=terminal, capture=capture)
+            code = int(container.wait()["StatusCode"])
+        container.reload()
+        if container.attrs["State"]["OOMKilled"]:
+            sys.stderr.write("notus: the container was ended because its memory ran out\n")
+        return code, captured
+    finally:
+        container.remove(force=True, v=True)
+
+
+def _settings(job: Job, terminal: bool) -> dict[str, Any]:
+    """Return what the SDK is told: nothing can be written but mounts and volumes, no privilege is left."""
+    from docker.types import DeviceRequest, Mount, Ulimit
+
+    mounts = [Mount(str(path), str(path), "bind", read_only=not write) for path, write in job.mounts.items()]
+    mounts += [Mount(there, str(path), "bind", read_only=True) for there, path in job.inside.items()]
+    return {
+        "mounts": mounts,
+        "environment": {"TERM": os.environ.get("TERM", "dumb"), **job.environment},
+        "network_mode": job.network,
+        "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if job.gpus else [],
+        "user": job.user,
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "init": True,  # passes signals on, and buries the ranks of torchrun
+        "shm_size": SHARED_MEMORY,
+        "ulimits": [Ulimit(name="memlock", soft=-1, hard=-1)] if job.gpus else [],  # NCCL's
+        "healthcheck": {"test": ["CMD", "notus", "doctor", "--quiet"], **HEALTH}
+        if job.gpus
+        else {"test": ["NONE"]},
+        "labels": {"notus": " ".join(job.command[:1])},
+        "tty": terminal,
+    }
+
+
+def _copy(output: Iterator[Any], *, terminal: bool, capture: bool) -> bytes:
+    """Write what a container writes to our own streams, as it comes."""
+    captured = bytearray()
+    for chunk in output:
+        out, err = (chunk, None) if terminal else chunk
+        if out and capture:
+            captured += out
+        for stream, data in ((sys.stdout, None if capture else out), (sys.stderr, err)):
+            if data:
+                stream.buffer.write(data)
+                stream.flush()
+    return bytes(captured)
+
+
+@contextmanager
+def _passing_on_signals(container: str) -> Iterator[None]:
+    """Send SIGINT and SIGTERM on to a container; the second one, as SIGKILL."""
+    from docker.errors import APIError
+
+    seen: set[int] = set()
+
+    def pass_on(number: int, _: object) -> None:
+        name = signal.Signals(signal.SIGKILL if number in seen else number).name
+        seen.add(number)
+        with suppress(APIError):  # it has ended by itself, or is not there yet
+            connect().api.kill(container, name)  # a client of its own: ours is in the middle of reading
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _sized(container: "Container", terminal: bool) -> Iterator[None]:
+    """Keep a container's terminal as large as ours."""
+    if not terminal:
+        yield
+        return
+    before = signal.signal(signal.SIGWINCH, lambda *_: _size(container))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+def _size(container: "Container") -> None:
+    from docker.errors import APIError
+
+    columns, lines = shutil.get_terminal_size()
+    with suppress(APIError):  # it has ended already
+        container.resize(lines, columns)
+
+
+def _refusal(error: "APIError") -> UserError | None:
+    """Return the one line for what keeps the engine from starting a container, if the user can mend it."""
+    said = str(error.explanation or error)
+    if "unsatisfied condition" in said:
+        found = re.search(r"unsatisfied condition: ([^,]+)", said)
+        condition = found[1] if found else "its CUDA"
+        return UserError(f"this machine's NVIDIA driver is too old for the image ({condition}); {NEW_DRIVER}")
+    if re.search(
+        r"could not select device driver|unresolvable CDI devices|nvidia-container-cli|no known GPU vendor",
+        said,
+    ):
+        return UserError(
+            f"Docker can give no GPU to a container ({said.strip().splitlines()[-1][:200]}); install the NVIDIA driver "
+            "and the container toolkit, then `nvidia-ctk runtime configure` and restart Docker"
+        )
+    if "no space left on device" in said:
+        return UserError(
+            "no space left where Docker keeps images and containers; make room (`docker system prune`)"
+        )
+    return None

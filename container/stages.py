@@ -1,0 +1,312 @@
+"""A command of Notus, done in the image: in containers that have a network only where they need one.
+
+`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from container import engine
+from recipe.errors import UserError
+from recipe.load import build_recipe, dump_resolved
+from recipe.nodes import ALONE, Nodes
+from recipe.progress import Reporter
+from recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+USER = 10001  # of the image: root's containers are not root's
+TOKEN = "/run/secrets/hf_token"
+RECIPES = "/run/notus"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+ONLINE = (
+    "HF_ENDPOINT",
+    "HF_HUB_DISABLE_XET",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+STAGES = ("fetch", "curate", "train", "merge", "card")
+SOURCES = ("model_name_or_path", "tokenizer", "dataset")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for.
+
+    Attributes:
+        command: Of Notus.
+        recipe: Resolved.
+        run: The run folder.
+        hub: `local` or `remote`.
+        hub_root: Where the embedded Hub lies.
+        nodes: The node that this is, where several train together.
+        quiet: Say nothing but warnings.
+        as_json: Answer with one JSON object.
+    """
+
+    command: str
+    recipe: Recipe
+    run: Path
+    hub: str
+    hub_root: Path
+    nodes: Nodes = ALONE
+    quiet: bool = False
+    as_json: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One container: a command, and what it may have."""
+
+    arguments: tuple[str, ...]
+    network: str = "none"
+    gpus: bool = False
+
+    @property
+    def online(self) -> bool:
+        """Whether it reaches the Hub, and so has the token."""
+        return self.network != "none" and self.arguments[0] in {"fetch", "publish", "run", "verify"}
+
+
+def phases(order: Order, *, gpus: bool) -> list[Phase]:
+    """Return the containers that an order takes, one after the other.
+
+    Args:
+        order: What was asked for.
+        gpus: Whether to give what computes the GPUs.
+    """
+    science, needs_gpu = order.recipe.science, order.recipe.execution.accelerator == "cuda"
+    from_hub = "hub" in {science.base_source, science.tokenizer_source, science.dataset_source}
+    to_hub = order.command in {"publish", "run", "verify"} and order.hub == "remote"
+    found = []
+    if needs_gpu and order.command not in {"fetch", "verify"}:
+        found.append(Phase(("doctor", "--gpu", "--quiet"), gpus=True))  # before hours of downloads
+    if order.command == "fetch" or (order.command != "verify" and (from_hub or to_hub)):
+        release = ("--check-release",) if to_hub else ()  # what would stop a release stops it now
+        found.append(Phase(("fetch", *release), network="bridge" if from_hub or to_hub else "none"))
+    if order.nodes.count > 1 and order.command in {"train", "publish", "run"}:
+        # Nodes reach each other through the network of their machines.
+        found.append(Phase(("train", *_nodes(order.nodes)), network="host", gpus=gpus))
+        if not order.nodes.first:
+            return found
+    if order.command not in {"fetch", "verify"}:
+        upto = "card" if order.command in {"publish", "run"} else order.command
+        found.append(Phase((upto,), gpus=gpus))
+    if order.command in {"publish", "run", "verify"}:
+        hub = ("--hub", order.hub, "--hub-root", str(order.hub_root.absolute()))
+        found.append(Phase((order.command, *hub), network="bridge" if to_hub else "none"))
+    return found
+
+
+def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, Any]:
+    """Do in the image what was asked for; return what each stage answered.
+
+    Raises:
+        UserError: No engine, no image, or nothing that the engine can start.
+        SystemExit: A container ended with that code; it has said why.
+    """
+    client = engine.connect()
+    order = replace(order, recipe=_with_whole_paths(order.recipe))
+    image = _find(client, image_name, order.recipe)
+    revision = image.labels.get("org.opencontainers.image.revision", "unknown")
+    reporter.head(f"in the image {image.tags[0] if image.tags else image.id}, of commit {revision[:12]}")
+    runtimes = client.info().get("Runtimes", {})
+    gpus = order.recipe.execution.accelerator == "cuda" or "nvidia" in runtimes
+    user = _user(client)
+    answers: dict[str, Any] = {}
+    reported: tuple[str, ...] = ()
+    with _recipe_file(order.recipe) as recipe_file, _token_file(user) as token:
+        for phase in phases(order, gpus=gpus):
+            job = _job(order, phase, image, recipe_file, user, token, reported)
+            capture = order.as_json and phase.arguments[0] != "doctor"
+            code, out = engine.run(client, job, capture=capture)
+            if code:
+                sys.stdout.write(out.decode())
+                raise SystemExit(code)
+            if capture:  # what an earlier container did is done for this one
+                ran = {name: said for name, said in answers.items() if said.get("ran")}
+                answers = {**json.loads(out), **ran}
+            if phase.arguments[0] in STAGES:
+                reported = STAGES[: STAGES.index(phase.arguments[0]) + 1]
+    return answers
+
+
+def _job(
+    order: Order,
+    phase: Phase,
+    image: "Image",
+    recipe_file: Path,
+    user: tuple[int, int],
+    token: Path | None,
+    reported: tuple[str, ...],
+) -> engine.Job:
+    run, command = order.run.absolute(), [*phase.arguments]
+    inside: dict[str, Path] = {}
+    mounts: dict[Path, bool] = {}
+    environment = {"NOTUS_IMAGE": name_of(image), "NOTUS_REPORTED": ",".join(reported)}
+    if phase.arguments[0] != "doctor":
+        inside[f"{RECIPES}/{order.recipe.name}.yaml"] = recipe_file
+        command[1:1] = [f"{RECIPES}/{order.recipe.name}.yaml", "--run", str(run)]
+        command += ["--quiet"] * order.quiet + ["--json"] * order.as_json
+        mounts = _mounts(order, phase, user)
+    if phase.online:
+        environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
+        if token:
+            inside[TOKEN] = token
+            environment["HF_TOKEN_PATH"] = TOKEN
+    else:
+        environment |= OFFLINE
+    if "hub" in _sources(order.recipe):
+        environment["HF_HUB_CACHE"] = str(_hub_cache())
+    if phase.gpus:
+        environment |= {
+            f"{name}_CACHE_DIR": str(_compiled() / name.lower()) for name in ("TRITON", "TORCHINDUCTOR")
+        }
+    return engine.Job(
+        image=image,
+        command=command,
+        mounts=mounts,
+        inside=inside,
+        environment=environment,
+        network=phase.network,
+        gpus=phase.gpus,
+        user=f"{user[0]}:{user[1]}",
+    )
+
+
+def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:
+    """Return what a container sees of this machine, and whether it may write there."""
+    mounts = {_made(order.run, user, "--run"): True}
+    if "--hub-root" in phase.arguments and order.hub == "local":
+        mounts[_made(order.hub_root, user, "--hub-root")] = True
+    for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
+        if source == "local":
+            mounts[Path(getattr(order.recipe.science, key))] = False
+    if "hub" in _sources(order.recipe):
+        mounts[_made(_hub_cache(), user, "HF_HUB_CACHE")] = phase.online
+    if phase.gpus:
+        mounts[_made(_compiled(), user, "XDG_CACHE_HOME")] = True
+    return mounts
+
+
+def name_of(image: "Image") -> str:
+    """Return what names an image for good: its digest in a registry if it came from one, else its id."""
+    digests: list[str] = image.attrs.get("RepoDigests") or []
+    return digests[0] if digests else str(image.id)
+
+
+def _find(client: "DockerClient", name: str | None, recipe: Recipe) -> "Image":
+    target = "cuda" if recipe.execution.accelerator == "cuda" else "cpu"
+    image = engine.find_image(client, name or f"notus:{target}")
+    if image is None:
+        build = "nox -s image" + (" -- --target cpu" if target == "cpu" else "")
+        raise UserError(
+            f"{name or f'notus:{target}'}: Docker has no such image; build it with `{build}`, pull it, or name another "
+            "with --image"
+        )
+    return image
+
+
+def _sources(recipe: Recipe) -> tuple[str, str, str]:
+    science = recipe.science
+    tokenizer = science.tokenizer_source if science.tokenizer else "builtin"
+    return science.base_source, tokenizer, science.dataset_source
+
+
+def _with_whole_paths(recipe: Recipe) -> Recipe:
+    """Return a recipe whose local base and data are named by the paths under which a container finds them, too."""
+    local = {
+        key: str(Path(getattr(recipe.science, key)).expanduser().resolve())
+        for key, source in zip(SOURCES, _sources(recipe), strict=True)
+        if source == "local"
+    }
+    return build_recipe(recipe.name, {**recipe.flat(), **local}, where=recipe.name)
+
+
+def _nodes(nodes: Nodes) -> tuple[str, ...]:
+    return (
+        "--nnodes",
+        str(nodes.count),
+        "--node-rank",
+        str(nodes.rank),
+        "--rdzv-endpoint",
+        nodes.endpoint,
+    )
+
+
+def _user(client: "DockerClient") -> tuple[int, int]:
+    """Return the ids of user and group that a container writes as: those of whoever calls, but never root's."""
+    if any("rootless" in option for option in client.info().get("SecurityOptions") or ()):
+        return 0, 0  # who is whoever calls, outside
+    return (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
+
+
+def _made(path: Path, user: tuple[int, int], option: str) -> Path:
+    """Return a folder to mount; made, and the container's user's, where it was not there.
+
+    Raises:
+        UserError: It can't be made.
+    """
+    path = path.expanduser().absolute()
+    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be made ({error.strerror}); name another with {option}") from None
+    if os.getuid() == 0:
+        for made in missing[:1]:
+            os.chown(made, *user)
+    return path
+
+
+def _hub_cache() -> Path:
+    """Return where Hub clients of this machine keep downloads; the token lies above it, and is not mounted."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser().absolute()
+
+
+def _compiled() -> Path:
+    """Return where compiled kernels are kept from one run to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")).absolute() / "notus"
+
+
+@contextmanager
+def _recipe_file(recipe: Recipe) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="notus-") as folder:
+        file = Path(folder) / "recipe.yaml"
+        file.write_text(dump_resolved(recipe), encoding="utf-8")
+        file.chmod(0o644)
+        yield file
+
+
+@contextmanager
+def _token_file(user: tuple[int, int]) -> Iterator[Path | None]:
+    """Yield a file with the Hub token that only its containers' user can read; a variable could be read by others."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    kept = Path(os.environ.get("HF_TOKEN_PATH", home / "token")).expanduser()
+    token = os.environ.get("HF_TOKEN") or (kept.read_text(encoding="utf-8") if kept.is_file() else "")
+    if not token.strip():
+        yield None
+        return
+    memory = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)  # on no disk
+    with tempfile.TemporaryDirectory(prefix="notus-", dir=memory) as folder:
+        file = Path(folder) / "token"
+        file.touch(0o600)
+        file.write_text(token.strip(), encoding="utf-8")
+        file.chmod(0o400)
+        if os.getuid() == 0:
+            os.chown(file, *user)
+        yield file
