@@ -49,9 +49,11 @@ def connect() -> "DockerClient":
 
 def has_image(name: str) -> bool:
     """Whether this machine's engine, if there is one, has an image of this name."""
+    from docker.errors import APIError
+
     try:
         return find_image(connect(), name) is not None
-    except UserError:
+    except (UserError, APIError):  # no engine, or no name that it could have
         return False
 
 

@@ -29,6 +29,10 @@ class Target(enum.StrEnum):
     cpu = "cpu"
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
 def image(
     target: Annotated[
         Target, typer.Option(help="For NVIDIA GPUs, or for any machine, without CUDA.")
@@ -95,8 +99,7 @@ def _arguments(
         "CREATED": datetime.fromtimestamp(commit.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     if base is not None:
-        local = ":" not in base.partition("/")[0] and engine.has_image(base)
-        arguments["BASE_IMAGE"] = f"docker-daemon:{base}" if local else base
+        arguments["BASE_IMAGE"] = f"docker-daemon:{base}" if engine.has_image(base) else base
         arguments |= {"DEBIAN_SNAPSHOT": "", "TORCH_CPU_INDEX": ""}
     for text in given:
         key, equals, value = text.partition("=")
@@ -166,4 +169,4 @@ def _refuse_full_disk(target: Target, docker: bool) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_mistake(lambda: typer.run(image))
+    exit_on_mistake(app)
