@@ -86,7 +86,8 @@ LABEL org.opencontainers.image.title="Notus" \
     org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"
-ENV NOTUS_REVISION=${REVISION}
+ARG OTHER_BASE=
+ENV NOTUS_REVISION=${REVISION} NOTUS_BASE=${OTHER_BASE}
 USER 10001:10001
 WORKDIR /work
 # Not /work: what a run made must not vanish with its container.

@@ -128,7 +128,7 @@ def lock(session: nox.Session) -> None:
 
 def notus(session: nox.Session, command: str) -> None:
     """Run a command of Notus, with the packages that it needs where its stages run."""
-    if re.search(r"--runtime[ =]docker\b", " ".join(session.posargs)):
+    if re.search(r"--runtime[ =]docker\b|--image\b", " ".join(session.posargs)):
         install_host(session)
         run_to_the_end(session, [str(HOST / BIN.name / "python"), "-m", "notus", command, *session.posargs])
     else:

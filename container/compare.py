@@ -3,11 +3,14 @@
 import hashlib
 import itertools
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+WIDTH = 48  # of an instruction in a table
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ def first_difference(one: Path, other: Path) -> str | None:
 
 def brief(instruction: str) -> str:
     """Return an instruction as a table can show it."""
-    words = instruction.removeprefix("/bin/sh -c ").removeprefix("#(nop) ").split()
-    text = " ".join(words)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    bare = re.sub(
+        r"^(\|\d+ .*?)?/bin/sh -c (#\(nop\) )?(set -eu; )?", "", instruction
+    )  # |N: the build's arguments
+    text = " ".join(re.sub(r"\bfile:[0-9a-f]+", "a file", bare).split())
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def _first_file(one: Path, other: Path) -> str:

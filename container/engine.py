@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,9 @@ HEALTH = {"interval": 300 * SECOND, "timeout": 60 * SECOND, "start_period": 120 
 NEW_DRIVER = "install driver 580 or later"
 
 
-def connect() -> "DockerClient":
-    """Return a client of the engine that DOCKER_HOST names, or of this machine's.
+@contextmanager
+def connected() -> Iterator["DockerClient"]:
+    """Yield a client of the engine that DOCKER_HOST names, or of this machine's.
 
     Raises:
         UserError: None answers.
@@ -37,14 +38,14 @@ def connect() -> "DockerClient":
 
     try:
         client = docker.from_env()
-        client.ping()
     except DockerException as error:
-        why = str(error).splitlines()[0]
+        why = str(error).splitlines()[0][:200]
         raise UserError(
             f"no Docker engine answers ({why}); start it (`systemctl start docker`), join its group, or leave the "
             "container out with --runtime venv"
         ) from None
-    return client
+    with closing(client):
+        yield client
 
 
 def has_image(name: str) -> bool:
@@ -52,7 +53,8 @@ def has_image(name: str) -> bool:
     from docker.errors import APIError
 
     try:
-        return find_image(connect(), name) is not None
+        with connected() as client:
+            return find_image(client, name) is not None
     except (UserError, APIError):  # no engine, or no name that it could have
         return False
 
@@ -69,8 +71,8 @@ def find_image(client: "DockerClient", name: str) -> "Image | None":
 
 def storage() -> Path:
     """Return where the engine keeps images."""
-    facts: dict[str, Any] = connect().info()
-    return Path(facts["DockerRootDir"])
+    with connected() as client:
+        return Path(client.info()["DockerRootDir"])
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,14 @@ def run(client: "DockerClient", job: Job, *, capture: bool) -> tuple[int, bytes]
     try:
         container = client.containers.create(job.image.id, list(job.command), **_settings(job, terminal))
     except APIError as error:
-        raise _refusal(error) or error from None
+        raise _refusal(error) or error from error
     try:
         output = container.attach(stream=True, stdout=True, stderr=True, demux=not terminal)
         with _passing_on_signals(str(container.id)), _sized(container, terminal):
             try:
                 container.start()
             except APIError as error:
-                raise _refusal(error) or error from None
+                raise _refusal(error) or error from error
             if terminal:
                 _size(container)
             captured = _copy(output, terminal=terminal, capture=capture)
@@ -190,8 +192,11 @@ def _passing_on_signals(container: str) -> Iterator[None]:
     def pass_on(number: int, _: object) -> None:
         name = signal.Signals(signal.SIGKILL if number in seen else number).name
         seen.add(number)
-        with suppress(APIError):  # it has ended by itself, or is not there yet
-            connect().api.kill(container, name)  # a client of its own: ours is in the middle of reading
+        with (
+            suppress(APIError),
+            connected() as client,
+        ):  # of its own: the other one is in the middle of reading
+            client.api.kill(container, name)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

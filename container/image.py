@@ -67,8 +67,6 @@ def image(
     arguments = _arguments(target, base, commit, build_arg or ())
     if cache and check:
         raise UserError("--cache: what is taken from a cache is not built twice; leave it out with --check")
-    if docker:
-        engine.connect()  # before minutes of building
     _refuse_full_disk(target, docker)
     reporter.head(f"image: {target} at {commit.id[:12]}")
     if commit.dirty:
@@ -100,7 +98,7 @@ def _arguments(
     }
     if base is not None:
         arguments["BASE_IMAGE"] = f"docker-daemon:{base}" if engine.has_image(base) else base
-        arguments |= {"DEBIAN_SNAPSHOT": "", "TORCH_CPU_INDEX": ""}
+        arguments |= {"OTHER_BASE": base, "DEBIAN_SNAPSHOT": "", "TORCH_CPU_INDEX": ""}
     for text in given:
         key, equals, value = text.partition("=")
         if not equals:

@@ -118,29 +118,29 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         UserError: No engine, no image, or nothing that the engine can start.
         SystemExit: A container ended with that code; it has said why.
     """
-    client = engine.connect()
     order = replace(order, recipe=_with_whole_paths(order.recipe))
-    image = _find(client, image_name, order.recipe)
-    revision = image.labels.get("org.opencontainers.image.revision", "unknown")
-    reporter.head(f"in the image {image.tags[0] if image.tags else image.id}, of commit {revision[:12]}")
-    runtimes = client.info().get("Runtimes", {})
-    gpus = order.recipe.execution.accelerator == "cuda" or "nvidia" in runtimes
-    user = _user(client)
     answers: dict[str, Any] = {}
     reported: tuple[str, ...] = ()
-    with _recipe_file(order.recipe) as recipe_file, _token_file(user) as token:
-        for phase in phases(order, gpus=gpus):
-            job = _job(order, phase, image, recipe_file, user, token, reported)
-            capture = order.as_json and phase.arguments[0] != "doctor"
-            code, out = engine.run(client, job, capture=capture)
-            if code:
-                sys.stdout.write(out.decode())
-                raise SystemExit(code)
-            if capture:  # what an earlier container did is done for this one
-                ran = {name: said for name, said in answers.items() if said.get("ran")}
-                answers = {**json.loads(out), **ran}
-            if phase.arguments[0] in STAGES:
-                reported = STAGES[: STAGES.index(phase.arguments[0]) + 1]
+    with engine.connected() as client:
+        image = _find(client, image_name, order.recipe)
+        revision = image.labels.get("org.opencontainers.image.revision", "unknown")
+        reporter.head(f"in the image {image.tags[0] if image.tags else image.id}, of commit {revision[:12]}")
+        runtimes = client.info().get("Runtimes", {})
+        gpus = order.recipe.execution.accelerator == "cuda" or "nvidia" in runtimes
+        user = _user(client)
+        with _recipe_file(order.recipe) as recipe_file, _token_file(user) as token:
+            for phase in phases(order, gpus=gpus):
+                job = _job(order, phase, image, recipe_file, user, token, reported)
+                capture = order.as_json and phase.arguments[0] != "doctor"
+                code, out = engine.run(client, job, capture=capture)
+                if code:
+                    sys.stdout.write(out.decode())
+                    raise SystemExit(code)
+                if capture:  # what an earlier container did is done for this one
+                    ran = {name: said for name, said in answers.items() if said.get("ran")}
+                    answers = {**json.loads(out), **ran}
+                if phase.arguments[0] in STAGES:
+                    reported = STAGES[: STAGES.index(phase.arguments[0]) + 1]
     return answers
 
 

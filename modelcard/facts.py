@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recipe.disk import read_json
+from recipe.load import build_recipe
 from recipe.merge import read_probe
 from recipe.run import Run
 from recipe.schema import Recipe
@@ -54,6 +55,7 @@ class Training:
     science: dict[str, Any]
     versions: dict[str, str]
     seconds: float
+    image: dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,33 @@ def read_facts(run: Run) -> Facts:
             faulty=audit["faulty_completions"] if audit else None,
             sha256=source["sha256"],
         ),
-        training=Training(metrics, run.recipe.science.canonical(), trained["versions"], trained["seconds"]),
+        training=Training(
+            metrics,
+            run.recipe.science.canonical(),
+            trained["versions"],
+            trained["seconds"],
+            trained.get("image", {}),  # of none, outside of it
+        ),
         probe=probe,
         prompt_template=template,
         adapter_sha256=adapter["sha256"],
         adapter_bytes=adapter["size"],
     )
+
+
+def for_others(facts: Facts) -> Recipe:
+    """Return the recipe without places of the machine that it ran on.
+
+    A local base is named by the repository and the tag that it is released under, local data by their last name.
+    """
+    recipe, science = facts.recipe, facts.recipe.science
+    values = recipe.flat()
+    if facts.base.source == "local" and recipe.release.hub_base_model_id:
+        values |= {"model_name_or_path": facts.base.name, "model_revision": facts.base.revision}
+    for key, source in (("tokenizer", science.tokenizer_source), ("dataset", science.dataset_source)):
+        if values[key] is not None and source == "local":
+            values[key] = f"./{Path(values[key]).name}"
+    return build_recipe(recipe.name, values, where=recipe.name)
 
 
 def prompt_template(folder: Path) -> str:

@@ -209,7 +209,8 @@ def hash_file(path: Path) -> FileHash:
 
 
 def _repo(kind: str, repo_id: str, files: dict[str, Path], run: Run) -> Repo:
-    files = files | {"README.md": run.path("card", kind, "README.md")}
+    cards = [name for name in run.manifest["stages"]["card"]["outputs"] if name.startswith(f"card/{kind}/")]
+    files = files | {Path(name).name: run.path(name) for name in cards}
     return Repo(kind, repo_id, files, {name: hash_file(path) for name, path in files.items()})
 
 

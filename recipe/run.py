@@ -300,10 +300,15 @@ def versions() -> dict[str, str]:
 
 
 def image() -> dict[str, str | None]:
-    """Return the image that this process runs in, by its digest as whoever started it has it, and its commit."""
+    """Return the image that this process runs in, if it is one.
+
+    Its `digest` is known to who started it only; its commit (`revision`), and its `base` where that is not the
+    Dockerfile's, it says itself.
+    """
     if "NOTUS_REVISION" not in os.environ:
         return {}
-    return {"digest": os.environ.get("NOTUS_IMAGE") or None, "revision": os.environ["NOTUS_REVISION"]}
+    names = {"digest": "NOTUS_IMAGE", "revision": "NOTUS_REVISION", "base": "NOTUS_BASE"}
+    return {key: os.environ.get(name) or None for key, name in names.items()}
 
 
 def _first_difference(folder: Path, recipe: Recipe) -> str:

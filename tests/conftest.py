@@ -1,6 +1,7 @@
 """A base and feedback so small that every stage runs in seconds, and the command line as a user has it."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             code = 0
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else 0
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' own again
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         out, err = capsys.readouterr()
         return Outcome(code, out, err)
 

@@ -553,6 +553,8 @@ OTHER: dict[str, object] = {
     "gradient_accumulation_steps": 7,
     "num_processes": 7,
     "seed": 43,
+    "runtime": "venv",
+    "accelerator": "any",
     "devices": 3,
     "micro_batch_size": 3,
     "per_device_eval_batch_size": 3,

@@ -1,0 +1,40 @@
+"""What keeps Docker from starting a container is one line, if the user can mend it."""
+
+import pytest
+from docker.errors import APIError
+
+from container.engine import _refusal
+
+# As engine and NVIDIA's container toolkit say it.
+NO_TOOLKIT = 'could not select device driver "" with capabilities: [[gpu]]'
+OLD_DRIVER = (
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
+    "unable to start container process: error during container init: error running prestart hook #0: exit status 1, "
+    "stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: requirement error: unsatisfied condition: "
+    "cuda>=13.0, please update your driver to a newer version, or use an earlier cuda container: unknown"
+)
+NO_DRIVER = (
+    "stderr: nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open"
+)
+NO_CDI = "failed to inject devices: unresolvable CDI devices nvidia.com/gpu=all"
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (NO_TOOLKIT, "install the NVIDIA driver and the container toolkit"),
+        (NO_DRIVER, "install the NVIDIA driver and the container toolkit"),
+        (NO_CDI, "install the NVIDIA driver and the container toolkit"),
+        (OLD_DRIVER, "driver is too old for the image (cuda>=13.0); install driver 580 or later"),
+        ("write /x: no space left on device", "make room"),
+    ],
+)
+def test_one_line(said: str, line: str) -> None:
+    refusal = _refusal(APIError("500 Server Error", explanation=said))
+    assert refusal is not None
+    assert line in str(refusal)
+    assert "\n" not in str(refusal)
+
+
+def test_the_rest_is_no_mistake_of_the_user() -> None:
+    assert _refusal(APIError("500 Server Error", explanation="no such container")) is None

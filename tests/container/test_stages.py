@@ -1,0 +1,124 @@
+"""What a command in the image may have: a network and the token to fetch and to publish, GPUs in between."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from container import stages
+from container.stages import Order, Phase, phases
+from recipe.load import load_recipe
+from recipe.nodes import Nodes
+from tests.support import Cli
+
+FULL = ["model_revision=" + "a" * 40, "dataset_revision=" + "b" * 40]
+NOWHERE = "tcp://127.0.0.1:9"
+
+
+def order(
+    command: str, recipe: str = "notus-7b-v1-lora", hub: str = "remote", nodes: Nodes | None = None
+) -> Order:
+    overrides = FULL if recipe.startswith("notus") else ()
+    loaded = load_recipe(recipe, overrides)
+    return Order(command, loaded, Path("run"), hub, Path("hub"), nodes or Nodes())
+
+
+def brief(found: list[Phase]) -> list[tuple[str, str, bool, bool]]:
+    return [(phase.arguments[0], phase.network, phase.online, phase.gpus) for phase in found]
+
+
+def test_a_full_size_release() -> None:
+    assert brief(phases(order("publish"), gpus=True)) == [
+        ("doctor", "none", False, True),
+        ("fetch", "bridge", True, False),
+        ("card", "none", False, True),
+        ("publish", "bridge", True, False),
+    ]
+
+
+def test_what_would_stop_a_release_stops_it_first() -> None:
+    found = phases(order("run"), gpus=True)
+    assert found[1].arguments == ("fetch", "--check-release")
+    assert phases(order("train"), gpus=True)[1].arguments == ("fetch",)
+
+
+@pytest.mark.parametrize("command", ["curate", "train", "merge", "card"])
+def test_nothing_between_has_a_network(command: str) -> None:
+    *before, last = brief(phases(order(command), gpus=True))
+    assert [name for name, *_ in before] == ["doctor", "fetch"]
+    assert last == (command, "none", False, True)
+
+
+@pytest.mark.parametrize(("command", "names"), [("train", ["train"]), ("publish", ["card", "publish"])])
+def test_the_embedded_default_has_none_at_all(command: str, names: list[str]) -> None:
+    found = phases(order(command, "smoke", hub="local"), gpus=False)
+    assert [phase.arguments[0] for phase in found] == names
+    assert {phase.network for phase in found} == {"none"}
+
+
+def test_nodes_reach_each_other() -> None:
+    first, other = Nodes(2, 0, "a:1"), Nodes(2, 1, "a:1")
+    assert [name for name, *_ in brief(phases(order("run", nodes=first), gpus=True))] == [
+        "doctor", "fetch", "train", "card", "run",
+    ]  # fmt: skip
+    found = phases(order("run", nodes=other), gpus=True)
+    assert brief(found)[-1] == ("train", "host", False, True)  # a network, and yet no token
+    assert found[-1].arguments == ("train", "--nnodes", "2", "--node-rank", "1", "--rdzv-endpoint", "a:1")
+
+
+def test_the_token_is_a_file_of_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with stages._token_file((10001, 10001)) as file:
+        assert file is not None
+        assert file.read_text() == "hf_secret"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o400
+        assert file.stat().st_uid == (10001 if os.getuid() == 0 else os.getuid())
+    assert not file.exists()
+
+
+def test_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with stages._token_file((1, 1)) as file:
+        assert file is None
+
+
+def test_the_token_that_the_client_keeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "token").write_text("hf_kept\n")
+    with stages._token_file((1, 1)) as file:
+        assert file is not None
+        assert file.read_text() == "hf_kept"
+
+
+def test_no_engine(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    line = cli("train", "--runtime", "docker", "--run", tmp_path / "run").mistake
+    assert "no Docker engine answers" in line
+    assert "--runtime venv" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_full_size_recipes_go_to_the_image_by_themselves(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    for recipe in ("notus-7b-v1-lora", "zephyr-7b-beta-lora"):
+        assert "no Docker engine answers" in cli("train", recipe, "--run", tmp_path / "run").mistake
+
+
+def test_in_the_image_they_are_there_already(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    monkeypatch.setenv("NOTUS_REVISION", "unknown")
+    line = cli("train", "notus-7b-v1-lora", "--run", tmp_path / "run").mistake
+    assert "this recipe needs an NVIDIA GPU" in line
+
+
+def test_a_runtime_that_is_none(cli: Cli) -> None:
+    assert "--runtime podman: must be venv or docker" in cli("train", "--runtime", "podman").mistake
+    assert "leave one of them out" in cli("train", "--runtime", "venv", "--image", "notus:cpu").mistake
