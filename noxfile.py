@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         run(session, "pytest", *session.posargs)
         return
-    run(session, "pytest", "-m", "not slow")
+    run(session, "pytest", "-m", "not slow and not docker")
     run(session, "pytest", "-m", "slow")
 
 
@@ -93,6 +93,12 @@ def image(session: nox.Session) -> None:
     """Build the image of the commit that is checked out; `-- --check`: twice, and compare; `-- --help`: more."""
     install_host(session)
     run_to_the_end(session, [str(HOST / BIN.name / "python"), "-m", "container.image", *session.posargs])
+
+
+@nox.session
+def container(session: nox.Session) -> None:
+    """Test the image that `nox -s image -- --target cpu` built, on this machine's Docker."""
+    run(session, "pytest", "-m", "docker", *session.posargs)
 
 
 @nox.session

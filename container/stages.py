@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 USER = 10001  # of the image: root's containers are not root's
 TOKEN = "/run/secrets/hf_token"
 RECIPES = "/run/notus"
-OFFLINE = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
 ONLINE = (
     "HF_ENDPOINT",
     "HF_HUB_DISABLE_XET",
@@ -169,6 +169,8 @@ def _job(
             environment["HF_TOKEN_PATH"] = TOKEN
     else:
         environment |= OFFLINE
+        if "wandb" in order.recipe.execution.report_to:
+            environment["WANDB_MODE"] = "offline"
     if "hub" in _sources(order.recipe):
         environment["HF_HUB_CACHE"] = str(_hub_cache())
     if phase.gpus:

@@ -1,0 +1,158 @@
+"""What is in the image, and how it is built: nothing that need not be there, and the same twice."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from container import buildah
+from container.compare import first_difference, layers_of
+from recipe.errors import UserError
+from tests.docker.conftest import Hardened
+from tests.support import ROOT
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+pytestmark = pytest.mark.docker
+LEFTOVERS = r"""
+find / -xdev \( -path /proc -o -path /sys \) -prune -o \( \
+  -name .git -o -name .nox -o -path '*/.cache/pip' -o -path '/opt/notus/lib/python3*/site-packages/tests' \
+  -o -path '/var/lib/apt/lists/*' -o -path '/var/cache/apt/*' -o -path '/var/log/*' -o -path '/tmp/*' \
+  -o -path '/root/*' -a ! -name '.bashrc' -a ! -name .profile \
+\) -print
+"""
+
+
+def inside(hardened: Hardened, script: str) -> str:
+    ended = hardened("-c", script, options=["--entrypoint", "sh"])
+    assert ended.code == 0, ended.err
+    return ended.out.strip()
+
+
+def test_nothing_is_left_over(hardened: Hardened) -> None:
+    assert inside(hardened, LEFTOVERS) == ""
+
+
+def test_byte_code_goes_by_hashes(hardened: Hardened) -> None:
+    script = """
+import pathlib, sys
+files = [f for top in ("/opt/notus", "/usr/lib/python3.11") for f in pathlib.Path(top).rglob("*.pyc")]
+print(len(files), sum(f.read_bytes()[4] == 0 for f in files))
+"""
+    ended = hardened("-c", script, options=["--entrypoint", "python"])
+    files, timed = map(int, ended.out.split())
+    assert files > 5000
+    assert timed == 0
+
+
+def test_labels_and_environment(image: "Image") -> None:
+    labels = image.labels
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert len(labels["org.opencontainers.image.revision"]) == 40
+    assert labels["org.opencontainers.image.created"].endswith("Z")
+    config = image.attrs["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["notus"]
+    for setting in ("NVIDIA_REQUIRE_CUDA=cuda>=13.0", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"):
+        assert setting in config["Env"]
+
+
+def test_packages_are_as_locked(hardened: Hardened) -> None:
+    found = json.loads(hardened("doctor", "--json").out)
+    assert found["healthy"]
+    freeze = inside(hardened, "pip freeze --exclude notus").splitlines()
+    locked = (ROOT / "requirements-cpu.lock").read_text(encoding="utf-8")
+    assert len(freeze) > 60
+    assert all(f"{line} \\" in locked for line in freeze if not line.startswith("setuptools"))
+
+
+SCRATCH = """ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+RUN echo same > /one
+RUN %s
+"""
+
+
+@pytest.fixture
+def built(tmp_path: Path, image: "Image") -> Iterator[tuple[Path, list[str]]]:
+    """A folder to build from, over the image, and the tags to remove."""
+    tags: list[str] = []
+    yield tmp_path, tags
+    for tag in tags:
+        buildah.remove(tag)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("echo same > /tmp/two", None),
+        ("cat /proc/sys/kernel/random/uuid > /var/two", "var/two differs in its content"),
+    ],
+)
+def test_the_first_file_that_differs_between_builds(
+    built: tuple[Path, list[str]], image: "Image", step: str, said: str | None
+) -> None:
+    folder, tags = built
+    context = folder / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        SCRATCH.replace("RUN %s", f"USER 0\nRUN {step}").replace("RUN echo", "USER 0\nRUN echo")
+    )
+    ids = []
+    for name in ("one", "other"):
+        tag = f"notus-test:{uuid.uuid4().hex[:8]}"
+        arguments = {"BASE_IMAGE": f"docker-daemon:{image.tags[0]}"}
+        ids.append(buildah.build(context, tag, arguments, time=1_700_000_000, log=folder / "log"))
+        tags.append(tag)
+        buildah.export(tag, folder / name)
+    difference = first_difference(folder / "one", folder / "other")
+    if said is None:
+        assert difference is None
+        assert ids[0] == ids[1]
+    else:
+        assert difference is not None
+        assert said in difference
+        assert f"layer {len(layers_of(folder / 'one')) - 1} " in difference
+        assert ids[0] != ids[1]
+
+
+OLD_PYTHON = """#!/bin/sh
+exec /usr/bin/python3.11 -c "import sys; sys.version_info = (3, 9, 2); sys.version = '3.9.2'; exec(sys.argv[1])" "$2"
+"""
+
+
+def test_a_base_with_an_old_python(docker: "DockerClient", image: "Image", tmp_path: Path) -> None:
+    """The Dockerfile's own first stage, over a base whose python3 is another."""
+    old = f"notus-old:{uuid.uuid4().hex[:8]}"
+    (tmp_path / "python3").write_text(OLD_PYTHON)
+    (tmp_path / "python3").chmod(0o755)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {image.id}\nUSER 0\nENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n"
+        "COPY python3 /usr/local/bin/python3\nRUN printf '#!/bin/sh\\n' > /usr/local/bin/apt-get && chmod 755 "
+        "/usr/local/bin/apt-get\n"
+    )
+    subprocess.run(
+        ["docker", "build", "--quiet", "--tag", old, str(tmp_path)], check=True, capture_output=True
+    )
+    try:
+        arguments = {"BASE_IMAGE": f"docker-daemon:{old}", "DEBIAN_SNAPSHOT": ""}
+        commit = buildah.commit_of(ROOT)
+        with buildah.context_of(ROOT, commit) as context, pytest.raises(UserError) as mistake:
+            buildah.build(context, f"{old}-x", arguments, time=commit.time, log=tmp_path / "log")
+        assert str(mistake.value) == (
+            "the base image has Python 3.9.2, and Notus runs on 3.11; build on another BASE_IMAGE"
+        )
+    finally:
+        docker.images.remove(old, force=True)
+
+
+def test_no_buildah(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="buildah: not found; install it"):
+        buildah.storage()

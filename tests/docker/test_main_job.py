@@ -1,0 +1,170 @@
+"""The main job in the image: the same bytes as outside of it, and nothing that it need not have."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recipe.disk import file_sha256
+from tests.docker.conftest import Hardened
+from tests.docker.support import container_of, manifest, started, until
+from tests.support import fresh
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+pytestmark = pytest.mark.docker
+ADAPTER = "adapter/adapter_model.safetensors"
+# So many that it is still training when a test looks.
+LONG = ("--set", "num_train_epochs=1000")
+
+
+def test_the_same_adapter_to_the_byte(trained: Path, tiny: Path, run: Path, image: "Image") -> None:
+    ended = fresh("card", tiny / "tiny.yaml", "--run", run, "--runtime", "docker", cwd=tiny)
+    assert ended.code == 0, ended.err
+    assert file_sha256(run / ADAPTER) == file_sha256(trained / ADAPTER)
+    inside, outside = manifest(run), manifest(trained)
+    for stage in ("fetch", "curate", "train", "merge"):
+        assert inside[stage]["image"]["digest"] == image.id  # type: ignore[index]
+        assert "image" not in outside[stage]
+    card = (run / "card" / "adapter" / "README.md").read_text()
+    assert f"nox -s train -- recipe.yaml --image {image.id}" in card
+    revision = image.labels["org.opencontainers.image.revision"]
+    assert f"git checkout {revision}" in card
+    assert str(tiny) not in (run / "card" / "adapter" / "recipe.yaml").read_text()
+
+
+def test_the_recipe_beside_the_card_rebuilds_the_adapter(
+    trained: Path, tiny: Path, tmp_path: Path, image: "Image"
+) -> None:
+    shutil.copy(trained / "card" / "adapter" / "recipe.yaml", tmp_path)
+    shutil.copy(tiny / "feedback.jsonl", tmp_path)
+    arguments = ["train", "recipe.yaml", "--run", "again", "--image", str(image.id)]
+    # As the Hub would give it: the base is a repository there.
+    ended = fresh(*arguments, "--set", f"model_name_or_path={tiny / 'base'}", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert file_sha256(tmp_path / "again" / ADAPTER) == file_sha256(trained / ADAPTER)
+
+
+def test_what_a_training_container_may(docker: "DockerClient", tiny: Path, run: Path, image: "Image") -> None:
+    recipe = tiny / "tiny.yaml"
+    with started(
+        "train", recipe, "--run", run, "--runtime", "docker", *LONG, cwd=tiny, HF_TOKEN="hf_secret"
+    ) as process:
+        facts = container_of(docker, "train").attrs
+        host = facts["HostConfig"]
+        assert host["NetworkMode"] == "none"
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert not host["Privileged"]
+        assert facts["Config"]["User"].partition(":")[0] not in {"", "0", "root"}
+        writable = {
+            mount["Destination"] for mount in facts["Mounts"] if mount["RW"] and mount["Type"] == "bind"
+        }
+        assert writable == {str(run)}
+        assert "HF_TOKEN" not in json.dumps(facts)
+        assert facts["Image"] == image.id
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_signals_reach_the_trainer(
+    docker: "DockerClient", tiny: Path, run: Path, number: signal.Signals, code: int, devices: int
+) -> None:
+    recipe = tiny / "tiny.yaml"
+    with started(
+        "train", recipe, "--run", run, "--runtime", "docker", *LONG, "--set", f"devices={devices}", cwd=tiny
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "training" not in said.partition("train: ")[2]:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        process.send_signal(number)
+        assert process.wait(60) == code
+    assert not docker.containers.list(all=True, filters={"label": "notus=train"})
+    assert "train" not in manifest(run)
+    assert not list(run.glob(".*.partial"))
+
+
+def test_docker_stop_ends_it_by_itself(docker: "DockerClient", tiny: Path, image: "Image", run: Path) -> None:
+    container = docker.containers.run(
+        image, ["train", *LONG, "--run", "/tmp/run"], detach=True, network_mode="none", read_only=True
+    )
+    try:
+        until(lambda: True if b"training" in container.logs().partition(b"train: ")[2] else None)
+        container.stop(timeout=60)
+        container.reload()
+        assert container.attrs["State"]["ExitCode"] == 143  # not 137, of an end by force
+    finally:
+        container.remove(force=True, v=True)
+
+
+def test_exit_code_and_mistake_come_back(tiny: Path, run: Path, image: "Image") -> None:
+    broken = ["--set", "dataset_format=sharegpt"]
+    ended = fresh(
+        "train", tiny / "tiny.yaml", "--run", run, "--image", image.id, "--quiet", *broken, cwd=tiny
+    )
+    assert "sharegpt" in ended.mistake
+
+
+def test_json_is_one_object_on_stdout(tiny: Path, run: Path, image: "Image") -> None:
+    ended = fresh("curate", tiny / "tiny.yaml", "--run", run, "--image", image.id, "--json", cwd=tiny)
+    assert ended.code == 0, ended.err
+    answer = json.loads(ended.out)
+    assert answer["fetch"]["ran"]
+    assert answer["curate"]["ran"]
+
+
+def test_bars_on_a_terminal(tiny: Path, run: Path, image: "Image") -> None:
+    notus = f"{sys.executable} -m notus train {tiny / 'tiny.yaml'} --run {run} --image {image.id}"
+    ended = subprocess.run(
+        ["script", "--quiet", "--return", "--command", f"stty cols 100 rows 30; {notus}", "/dev/null"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "━".encode() in ended.stdout
+    assert b"\x1b[" in ended.stdout
+
+
+def test_a_run_folder_that_the_user_may_not_write(hardened: Hardened, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    ended = hardened("train", "--run", "/work/runs/x", mounts=[f"{tmp_path}:/work/runs"])
+    assert "/work/runs/x: can't be made (Permission denied)" in ended.mistake
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / ".lock").touch()
+    ended = hardened("train", "--run", "/work/runs/x", mounts=[f"{tmp_path}:/work/runs"])
+    assert "user 10001 may not write here; `chown -R 10001" in ended.mistake
+
+
+def test_a_run_folder_that_was_not_mounted(hardened: Hardened) -> None:
+    assert "can't be made (Read-only file system)" in hardened("train").mistake
+
+
+def test_an_image_that_is_not_there(tiny: Path, run: Path) -> None:
+    ended = fresh("train", tiny / "tiny.yaml", "--run", run, "--image", "notus:nowhere", cwd=tiny)
+    assert (
+        "notus:nowhere: Docker has no such image; build it with `nox -s image -- --target cpu`"
+        in ended.mistake
+    )
+    assert not run.exists()
+
+
+def test_a_recipe_for_gpus_where_there_are_none(tiny: Path, run: Path, image: "Image") -> None:
+    ended = fresh(
+        "train", tiny / "tiny.yaml", "--run", run, "--image", image.id, "--set", "accelerator=cuda", cwd=tiny
+    )
+    assert "install the NVIDIA driver and the container toolkit" in ended.mistake
