@@ -64,6 +64,8 @@ RUN echo 'notus:x:10001:10001:Notus:/tmp:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'notus:x:10001:' >> /etc/group \
     && mkdir /cache /work \
     && chmod 1777 /cache /work
+# Before the wheel: a builder's cache may tell by this, and not by the wheel, that the layer is another.
+ARG REVISION=unknown
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     SOURCE_DATE_EPOCH=1 pip install --no-cache-dir --no-deps --no-index /wheel/*.whl \
     && rm -rf /tmp/*
@@ -78,7 +80,6 @@ ENV HOME=/tmp \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=13.0"
 ARG BASE_IMAGE
-ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Notus" \
     org.opencontainers.image.description="One preference-tuning recipe in, one tagged and verified Hub release out." \

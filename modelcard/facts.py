@@ -118,7 +118,7 @@ def read_facts(run: Run) -> Facts:
             run.recipe.science.canonical(),
             trained["versions"],
             trained["seconds"],
-            trained.get("image", {}),  # of none, outside of it
+            {"digest": None, "revision": None, "base": None, **trained.get("image", {})},
         ),
         probe=probe,
         prompt_template=template,
