@@ -5,6 +5,7 @@
 
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -196,7 +197,7 @@ def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, boo
         mounts[_made(order.hub_root, user, "--hub-root")] = True
     for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
         if source == "local":
-            mounts[Path(getattr(order.recipe.science, key))] = False
+            mounts[_readable(Path(getattr(order.recipe.science, key)), user)] = False
     if "hub" in _sources(order.recipe):
         mounts[_made(_hub_cache(), user, "HF_HUB_CACHE")] = phase.online
     if phase.gpus:
@@ -271,6 +272,30 @@ def _made(path: Path, user: tuple[int, int], option: str) -> Path:
     if os.getuid() == 0:
         for made in missing[:1]:
             os.chown(made, *user)
+    return path
+
+
+def _readable(path: Path, user: tuple[int, int]) -> Path:
+    """Return a local base or data set to mount.
+
+    Raises:
+        UserError: The container's user may not read it, as a file that root saved for itself.
+    """
+    if not path.exists():
+        raise UserError(f"there is no {path}; give a folder or file that exists, or a Hub repository")
+    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        facts = file.stat()
+        bits = (
+            stat.S_IRUSR
+            if facts.st_uid == user[0]
+            else stat.S_IRGRP
+            if facts.st_gid == user[1]
+            else stat.S_IROTH
+        )
+        if user[0] and not facts.st_mode & bits:
+            raise UserError(
+                f"{file}: user {user[0]}, as whom the container runs, may not read it; `chmod -R a+rX {path}`"
+            )
     return path
 
 

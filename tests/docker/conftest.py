@@ -32,6 +32,14 @@ def image(docker: "DockerClient") -> "Image":
     return found
 
 
+@pytest.fixture(scope="session")
+def tiny(tiny: Path) -> Path:
+    """The tests' tiny base and feedback, readable by the image's user: weights are saved for their owner alone."""
+    for path in (tiny / "base").iterdir():
+        path.chmod(0o644)
+    return tiny
+
+
 Hardened = Callable[..., Outcome]
 
 

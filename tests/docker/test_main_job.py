@@ -1,6 +1,7 @@
 """The main job in the image: the same bytes as outside of it, and nothing that it need not have."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -94,7 +95,7 @@ def test_signals_reach_the_trainer(
         assert process.wait(60) == code
     assert not docker.containers.list(all=True, filters={"label": "notus=train"})
     assert "train" not in manifest(run)
-    assert not list(run.glob(".*.partial"))
+    assert not (run / "adapter").exists()
 
 
 def test_docker_stop_ends_it_by_itself(docker: "DockerClient", tiny: Path, image: "Image", run: Path) -> None:
@@ -148,6 +149,18 @@ def test_a_run_folder_that_the_user_may_not_write(hardened: Hardened, tmp_path: 
     (tmp_path / "x" / ".lock").touch()
     ended = hardened("train", "--run", "/work/runs/x", mounts=[f"{tmp_path}:/work/runs"])
     assert "user 10001 may not write here; `chown -R 10001" in ended.mistake
+
+
+def test_data_that_the_user_may_not_read(tiny: Path, run: Path, image: "Image", tmp_path: Path) -> None:
+    data = tmp_path / "mine.jsonl"
+    shutil.copy(tiny / "feedback.jsonl", data)
+    data.chmod(0o600)
+    arguments = ["train", tiny / "tiny.yaml", "--run", run, "--image", image.id, "--set", f"dataset={data}"]
+    if os.getuid():  # then the container's user is whoever runs this, and may
+        assert fresh(*arguments, cwd=tiny).code == 0
+        return
+    line = fresh(*arguments, cwd=tiny).mistake
+    assert f"{data}: user 10001, as whom the container runs, may not read it; `chmod -R a+rX {data}`" in line
 
 
 def test_a_run_folder_that_was_not_mounted(hardened: Hardened) -> None:
