@@ -6,6 +6,7 @@ then takes plain HTTP. Neither git's own protocol nor gated access nor discussio
 a ref.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -38,8 +39,13 @@ def _unknown(_: Call) -> Response:
     raise RepoNotFoundError("Repository not found")
 
 
-def make_app(root: Path) -> Starlette:
-    """Return the application that serves the Hub in a folder, which is made where it is missing."""
+def make_app(root: Path, hosts: Sequence[str] = HOSTS) -> Starlette:
+    """Return the application that serves the Hub in a folder, which is made where it is missing.
+
+    Args:
+        root: the folder.
+        hosts: the names that it answers to; `*` is any.
+    """
     repo = "/api/{kind:kind}/{namespace}/{name}"
     routes = [
         Route("/api/whoami-v2", route(repos.whoami)),
@@ -75,7 +81,7 @@ def make_app(root: Path) -> Starlette:
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
     app = Starlette(
         routes=[*routes, Route("/{any:path}", route(_unknown), methods=methods)],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS), Middleware(Frame)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Frame)],
         exception_handlers={HubError: refuse},
     )
     app.state.hub = Hub(root)

@@ -109,10 +109,11 @@ def serve(
     """
     import uvicorn
 
-    from publish.localhub.app import make_app
+    from publish.localhub.app import HOSTS, make_app
 
     _users(root)
-    app = make_app(root)
+    # On loopback no other name is right: a page in a browser here could come by one. To others we have any name.
+    app = make_app(root, HOSTS if host in HOSTS else ["*"])
     with _listen(host, port) as listener:
         endpoint = f"http://{host}:{listener.getsockname()[1]}"
 
