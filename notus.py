@@ -540,8 +540,13 @@ def _bring(
     if "train" in missing:
         _refuse_devices(loaded, nodes)
     if missing:
-        disk = make_plan(loaded, count=False).disk
-        refuse_full_disk(opened.folder, sum(disk.get(name, 0) for name in missing))
+        from recipe.fetch import to_download
+
+        plan = make_plan(loaded, count=False)
+        needed = {opened.folder: sum(plan.disk.get(name, 0) for name in missing)}
+        if "fetch" in missing:
+            needed |= to_download(loaded.science, plan.base_bytes)
+        refuse_full_disk(needed)
     if nodes.count > 1:
         return bring_on_node(opened, wanted, reporter)
     with opened.locked():

@@ -79,7 +79,7 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
             write_json(run.path("release.json"), there)
         return there | {"published": False}
     reporter.say(f"  as {user}, to {constants.ENDPOINT}")
-    refuse_full_disk(run.folder, sum(repo.size for repo in repos))  # read back beside the run
+    refuse_full_disk({run.folder: sum(repo.size for repo in repos)})  # read back beside the run
     pushed: dict[str, str] = {}
     base_revision = load_inputs(run)["base"]["revision"]
     for repo in repos:

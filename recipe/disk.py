@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,30 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def refuse_full_disk(folder: Path, needed: int) -> None:
-    """Refuse to write `needed` bytes where they don't fit.
+def refuse_full_disk(needed: Mapping[Path, int]) -> None:
+    """Refuse to write bytes where they don't fit; folders of one disk share its room.
+
+    Args:
+        needed: The bytes to be written, by the folder that they go to.
 
     Raises:
         UserError: Gives the figures.
     """
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: {needed / 1e9:.2f} GB needed on this disk, {free / 1e9:.2f} GB free; make room, or use "
-            "--run on another disk"
-        )
+    disks: dict[int, list[Path]] = {}
+    there = {
+        folder: next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        for folder in needed
+    }
+    for folder, parent in there.items():
+        disks.setdefault(parent.stat().st_dev, []).append(folder)
+    for folders in disks.values():
+        wanted, free = sum(needed[folder] for folder in folders), shutil.disk_usage(there[folders[0]]).free
+        if free < wanted:
+            names = " and ".join(map(str, folders))
+            raise UserError(
+                f"{names}: {wanted / 1e9:.2f} GB needed on this disk, {free / 1e9:.2f} GB free; make room, or use "
+                "--run on another disk"
+            )
 
 
 def same_files(root: Path, outputs: dict[str, dict[str, Any]]) -> bool:

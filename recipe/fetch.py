@@ -84,6 +84,17 @@ def outside_sha256(run: Run) -> str:
     return canonical_sha256([[path.name, file_sha256(path)] for path in files])
 
 
+def to_download(science: Science, base_bytes: int) -> dict[Path, int]:
+    """Return the bytes that the base will take in the Hub's cache, by its folder; none if it is local or there."""
+    if science.base_source != "hub":
+        return {}
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cache = Path(HF_HUB_CACHE)
+    there = (cache / f"models--{science.model_name_or_path.replace('/', '--')}").exists()
+    return {} if there else {cache: base_bytes}
+
+
 def load_inputs(run: Run) -> dict[str, Any]:
     """Return `inputs.json` with paths that can be opened; what is local lies where the recipe now says."""
     inputs: dict[str, Any] = read_json(run.path("inputs", "inputs.json"))

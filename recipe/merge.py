@@ -41,7 +41,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     with reporter.bar("merging", 4) as bar:
         # In the dtype that it is stored in, whatever it was trained in: so consumers load it.
         model = AutoModelForCausalLM.from_pretrained(base["path"], dtype="auto")
-        refuse_full_disk(out, sum(parameter.nbytes for parameter in model.parameters()))
+        refuse_full_disk({out: sum(parameter.nbytes for parameter in model.parameters())})
         base_logits = logits_of(model, prompts)
         bar.advance()
         tuned = PeftModel.from_pretrained(model, str(run.path("adapter")))

@@ -92,7 +92,7 @@ def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
     repos = [
         (
             release.hub_model_id,
-            ["README.md", "adapter_config.json", "adapter_model.safetensors", *tokenizer],
+            ["README.md", "recipe.yaml", "adapter_config.json", "adapter_model.safetensors", *tokenizer],
             plan.adapter_bytes,
         ),
         (release.hub_merged_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes),

@@ -1,9 +1,14 @@
 """What keeps Docker from starting a container is one line, if the user can mend it."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from docker.errors import APIError
 
+from container import image
 from container.engine import _refusal
+from recipe.errors import UserError
 
 # As engine and NVIDIA's container toolkit say it.
 NO_TOOLKIT = 'could not select device driver "" with capabilities: [[gpu]]'
@@ -38,3 +43,14 @@ def test_one_line(said: str, line: str) -> None:
 
 def test_the_rest_is_no_mistake_of_the_user() -> None:
     assert _refusal(APIError("500 Server Error", explanation="no such container")) is None
+
+
+def test_too_little_room_to_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = shutil._ntuple_diskusage(total=10**12, used=0, free=12 * 10**9)
+    monkeypatch.setattr("container.image.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("container.buildah.storage", lambda: tmp_path)
+    image._refuse_full_disk(image.Target.cpu, docker=False)
+    with pytest.raises(
+        UserError, match=r"30 GB needed to build the cuda image, 12\.0 GB free where buildah keeps"
+    ):
+        image._refuse_full_disk(image.Target.cuda, docker=False)

@@ -16,6 +16,7 @@ import pytest
 
 from recipe.disk import file_sha256, read_json, refuse_full_disk, tree_sha256, write_json, write_text
 from recipe.errors import UserError
+from recipe.fetch import to_download
 from recipe.load import build_recipe, load_recipe, read_resolved
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
@@ -534,15 +535,33 @@ def test_a_full_disk_is_refused_with_the_figures(
         return shutil._ntuple_diskusage(total=10**12, used=0, free=3 * 10**9)
 
     monkeypatch.setattr("recipe.disk.shutil.disk_usage", usage)
-    refuse_full_disk(tmp_path / deep, 3 * 10**9)
-    line = refusal(lambda: refuse_full_disk(tmp_path / deep, 29_400_000_000))
+    refuse_full_disk({tmp_path / deep: 3 * 10**9})
+    line = refusal(lambda: refuse_full_disk({tmp_path / deep: 29_400_000_000}))
     assert line.startswith(f"{tmp_path / deep}: 29.40 GB needed on this disk, 3.00 GB free")
     assert asked == [tmp_path, tmp_path]
+
+
+def test_folders_of_one_disk_share_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil._ntuple_diskusage(total=10**12, used=0, free=5 * 10**9)
+    monkeypatch.setattr("recipe.disk.shutil.disk_usage", lambda _: usage)
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    refuse_full_disk({run: 2 * 10**9, cache: 3 * 10**9})
+    line = refusal(lambda: refuse_full_disk({run: 2 * 10**9, cache: 4 * 10**9}))
+    assert line.startswith(f"{run} and {cache}: 6.00 GB needed on this disk, 5.00 GB free")
+
+
+def test_a_base_of_the_hub_needs_room_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    science = load_recipe("notus-7b-v1-lora").science
+    assert to_download(science, 7) == {tmp_path: 7}
+    (tmp_path / "models--alignment-handbook--zephyr-7b-sft-full").mkdir()
+    assert to_download(science, 7) == {}
+    assert to_download(load_recipe("smoke").science, 7) == {}
 
 
 def test_a_folder_named_without_a_parent_has_a_disk_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refuse_full_disk(Path("runs/smoke"), 1)
-    assert "needed on this disk" in refusal(lambda: refuse_full_disk(Path("runs/smoke"), 10**18))
+    refuse_full_disk({Path("runs/smoke"): 1})
+    assert "needed on this disk" in refusal(lambda: refuse_full_disk({Path("runs/smoke"): 10**18}))
