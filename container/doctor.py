@@ -157,11 +157,11 @@ def _memory(memory: Memory, gpus: int) -> list[Check]:
     said = f"{_gb(memory.available)} available of {_gb(memory.total)}{limit}"
     found = [Check("memory", True, said)]
     if gpus > 1 and memory.shared is not None:
-        enough = memory.shared >= LEAST_SHARED_MEMORY
-        said = f"/dev/shm has {_gb(memory.shared)}" + (
-            "" if enough else f", too little for NCCL on {gpus} GPUs"
-        )
-        found.append(Check("shared memory", enough, said, "start the container with `--shm-size 16g`"))
+        said, todo = f"/dev/shm has {_gb(memory.shared)}", ""
+        if memory.shared < LEAST_SHARED_MEMORY:
+            said += f", too little for NCCL on {gpus} GPUs"
+            todo = "start the container with `--shm-size 16g`"
+        found.append(Check("shared memory", not todo, said, todo))
     return found
 
 
@@ -174,7 +174,7 @@ def _temporary(place: Place) -> Check:
     if place.path is None:
         return Check("temporary files", False, "no folder for temporary files", "mount a volume at /tmp")
     todo = f"make room in {place.path}, mount a volume there, or name another folder in TMPDIR"
-    return Check("temporary files", not place.refused, _place(place), todo)
+    return Check("temporary files", not place.refused, _place(place), todo if place.refused else "")
 
 
 def _packages(packages: Packages) -> Check:
