@@ -339,6 +339,22 @@ def schedule(
         sys.stdout.write(json.dumps(step) + "\n")
 
 
+@app.command()
+def doctor(
+    gpu: Annotated[bool, typer.Option("--gpu", help="A machine without a usable GPU will not do.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the last line.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look whether driver, GPUs, memory, disk and packages will do."""
+    from container.doctor import as_dict, examine, show
+
+    health = examine(gpu=gpu)
+    show(health, _reporter(quiet, as_json))
+    _reporter(False, as_json).say(health.line)
+    _answer(as_dict(health), as_json)
+    raise typer.Exit(0 if health.ok else 1)
+
+
 @recipe_app.command(name="show")
 def recipe_show(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
     """Print a recipe with all that it extends, by section."""
