@@ -103,7 +103,7 @@ def _entries(path: Path) -> Iterator[dict[str, object]]:
                 "owner": f"{member.uid}:{member.gid}",
                 "link": member.linkname,
                 "size": member.size,
-                "content": hashlib.file_digest(file, "sha256").hexdigest() if file else "",
+                "content": hashlib.file_digest(file, "sha256").hexdigest() if file else "",  # type: ignore[arg-type]
                 "time": member.mtime,
                 "headers": sorted(member.pax_headers.items()),
             }

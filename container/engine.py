@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from container.gpu import LEAST_DRIVER
 from recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ SHARED_MEMORY = "16g"  # at most: NCCL's and data loaders'; Docker's own 64 MB e
 SECOND = 10**9  # in the engine's nanoseconds
 # The image's own, which images of the OCI format can't carry.
 HEALTH = {"interval": 300 * SECOND, "timeout": 60 * SECOND, "start_period": 120 * SECOND}
-NEW_DRIVER = "install driver 580 or later"
 
 
 @contextmanager
@@ -120,11 +120,15 @@ def run(client: "DockerClient", job: Job, *, capture: bool) -> tuple[int, bytes]
 
     terminal = sys.stdout.isatty() and not capture
     try:
-        container = client.containers.create(job.image.id, list(job.command), **_settings(job, terminal))
+        container = client.containers.create(job.image, list(job.command), **_settings(job, terminal))
     except APIError as error:
         raise _refusal(error) or error from error
     try:
-        output = container.attach(stream=True, stdout=True, stderr=True, demux=not terminal)
+        output: Iterator[Any] = (
+            container.attach(stream=True, stdout=True, stderr=True)
+            if terminal  # which has one stream
+            else container.attach(stream=True, stdout=True, stderr=True, demux=True)
+        )
         with _passing_on_signals(str(container.id)), _sized(container, terminal):
             try:
                 container.start()
@@ -233,7 +237,9 @@ def _refusal(error: "APIError") -> UserError | None:
     if "unsatisfied condition" in said:
         found = re.search(r"unsatisfied condition: ([^,]+)", said)
         condition = found[1] if found else "its CUDA"
-        return UserError(f"this machine's NVIDIA driver is too old for the image ({condition}); {NEW_DRIVER}")
+        return UserError(
+            f"this machine's NVIDIA driver is too old for the image ({condition}); install driver {LEAST_DRIVER[13]} or later"
+        )
     if re.search(
         r"could not select device driver|unresolvable CDI devices|nvidia-container-cli|no known GPU vendor",
         said,

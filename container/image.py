@@ -137,7 +137,7 @@ def _show(one: str, other: str | None, reporter: Reporter) -> None:
 def _table(layers: list[Layer], others: list[Layer] | None, reporter: Reporter) -> None:
     rows: list[tuple[Any, ...]] = []
     for place, layer in enumerate(layers):
-        row = (
+        row: tuple[str, ...] = (
             f"{layer.size / 1e6:,.1f}",
             layer.digest.partition(":")[2][:12],
             brief(layer.made_by) or "the base",

@@ -5,7 +5,6 @@
 
 import json
 import os
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import engine
+from container.mounts import compiled_cache, container_user, hub_cache, made, readable, token_file
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
-USER = 10001  # of the image: root's containers are not root's
 TOKEN = "/run/secrets/hf_token"
 RECIPES = "/run/notus"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
@@ -128,8 +127,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         reporter.head(f"in the image {image.tags[0] if image.tags else image.id}, of commit {revision[:12]}")
         runtimes = client.info().get("Runtimes", {})
         gpus = order.recipe.execution.accelerator == "cuda" or "nvidia" in runtimes
-        user = _user(client)
-        with _recipe_file(order.recipe) as recipe_file, _token_file(user) as token:
+        user = container_user(client)
+        with _recipe_file(order.recipe) as recipe_file, token_file(user) as token:
             for phase in phases(order, gpus=gpus):
                 job = _job(order, phase, image, recipe_file, user, token, reported)
                 capture = order.as_json and phase.arguments[0] != "doctor"
@@ -173,10 +172,10 @@ def _job(
         if "wandb" in order.recipe.execution.report_to:
             environment["WANDB_MODE"] = "offline"
     if "hub" in _sources(order.recipe):
-        environment["HF_HUB_CACHE"] = str(_hub_cache())
+        environment["HF_HUB_CACHE"] = str(hub_cache())
     if phase.gpus:
         environment |= {
-            f"{name}_CACHE_DIR": str(_compiled() / name.lower()) for name in ("TRITON", "TORCHINDUCTOR")
+            f"{name}_CACHE_DIR": str(compiled_cache() / name.lower()) for name in ("TRITON", "TORCHINDUCTOR")
         }
     return engine.Job(
         image=image,
@@ -192,16 +191,16 @@ def _job(
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:
     """Return what a container sees of this machine, and whether it may write there."""
-    mounts = {_made(order.run, user, "--run"): True}
+    mounts = {made(order.run, user, "--run"): True}
     if "--hub-root" in phase.arguments and order.hub == "local":
-        mounts[_made(order.hub_root, user, "--hub-root")] = True
+        mounts[made(order.hub_root, user, "--hub-root")] = True
     for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
         if source == "local":
-            mounts[_readable(Path(getattr(order.recipe.science, key)), user)] = False
+            mounts[readable(Path(getattr(order.recipe.science, key)), user)] = False
     if "hub" in _sources(order.recipe):
-        mounts[_made(_hub_cache(), user, "HF_HUB_CACHE")] = phase.online
+        mounts[made(hub_cache(), user, "HF_HUB_CACHE")] = phase.online
     if phase.gpus:
-        mounts[_made(_compiled(), user, "XDG_CACHE_HOME")] = True
+        mounts[made(compiled_cache(), user, "XDG_CACHE_HOME")] = True
     return mounts
 
 
@@ -250,90 +249,10 @@ def _nodes(nodes: Nodes) -> tuple[str, ...]:
     )
 
 
-def _user(client: "DockerClient") -> tuple[int, int]:
-    """Return the ids of user and group that a container writes as: those of whoever calls, but never root's."""
-    if any("rootless" in option for option in client.info().get("SecurityOptions") or ()):
-        return 0, 0  # who is whoever calls, outside
-    return (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
-
-
-def _made(path: Path, user: tuple[int, int], option: str) -> Path:
-    """Return a folder to mount; made, and the container's user's, where it was not there.
-
-    Raises:
-        UserError: It can't be made.
-    """
-    path = path.expanduser().absolute()
-    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: can't be made ({error.strerror}); name another with {option}") from None
-    if os.getuid() == 0:
-        for made in missing[:1]:
-            os.chown(made, *user)
-    return path
-
-
-def _readable(path: Path, user: tuple[int, int]) -> Path:
-    """Return a local base or data set to mount.
-
-    Raises:
-        UserError: The container's user may not read it, as a file that root saved for itself.
-    """
-    if not path.exists():
-        raise UserError(f"there is no {path}; give a folder or file that exists, or a Hub repository")
-    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        facts = file.stat()
-        bits = (
-            stat.S_IRUSR
-            if facts.st_uid == user[0]
-            else stat.S_IRGRP
-            if facts.st_gid == user[1]
-            else stat.S_IROTH
-        )
-        if user[0] and not facts.st_mode & bits:
-            raise UserError(
-                f"{file}: user {user[0]}, as whom the container runs, may not read it; `chmod -R a+rX {path}`"
-            )
-    return path
-
-
-def _hub_cache() -> Path:
-    """Return where Hub clients of this machine keep downloads; the token lies above it, and is not mounted."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser().absolute()
-
-
-def _compiled() -> Path:
-    """Return where compiled kernels are kept from one run to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")).absolute() / "notus"
-
-
 @contextmanager
 def _recipe_file(recipe: Recipe) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="notus-") as folder:
         file = Path(folder) / "recipe.yaml"
         file.write_text(dump_resolved(recipe), encoding="utf-8")
         file.chmod(0o644)
-        yield file
-
-
-@contextmanager
-def _token_file(user: tuple[int, int]) -> Iterator[Path | None]:
-    """Yield a file with the Hub token that only its containers' user can read; a variable could be read by others."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    kept = Path(os.environ.get("HF_TOKEN_PATH", home / "token")).expanduser()
-    token = os.environ.get("HF_TOKEN") or (kept.read_text(encoding="utf-8") if kept.is_file() else "")
-    if not token.strip():
-        yield None
-        return
-    memory = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)  # on no disk
-    with tempfile.TemporaryDirectory(prefix="notus-", dir=memory) as folder:
-        file = Path(folder) / "token"
-        file.touch(0o600)
-        file.write_text(token.strip(), encoding="utf-8")
-        file.chmod(0o400)
-        if os.getuid() == 0:
-            os.chown(file, *user)
         yield file

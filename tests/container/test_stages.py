@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container import stages
+from container import mounts
 from container.stages import Order, Phase, phases
 from recipe.load import load_recipe
 from recipe.nodes import Nodes
@@ -69,7 +69,7 @@ def test_nodes_reach_each_other() -> None:
 
 def test_the_token_is_a_file_of_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    with stages._token_file((10001, 10001)) as file:
+    with mounts.token_file((10001, 10001)) as file:
         assert file is not None
         assert file.read_text() == "hf_secret"
         assert stat.S_IMODE(file.stat().st_mode) == 0o400
@@ -80,7 +80,7 @@ def test_the_token_is_a_file_of_one_user(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with stages._token_file((1, 1)) as file:
+    with mounts.token_file((1, 1)) as file:
         assert file is None
 
 
@@ -89,7 +89,7 @@ def test_the_token_that_the_client_keeps(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     (tmp_path / "token").write_text("hf_kept\n")
-    with stages._token_file((1, 1)) as file:
+    with mounts.token_file((1, 1)) as file:
         assert file is not None
         assert file.read_text() == "hf_kept"
 
