@@ -238,7 +238,8 @@ def _refusal(error: "APIError") -> UserError | None:
         found = re.search(r"unsatisfied condition: ([^,]+)", said)
         condition = found[1] if found else "its CUDA"
         return UserError(
-            f"this machine's NVIDIA driver is too old for the image ({condition}); install driver {LEAST_DRIVER[13]} or later"
+            f"this machine's NVIDIA driver is too old for the image ({condition}); "
+            f"install driver {LEAST_DRIVER[13]} or later"
         )
     if re.search(
         r"could not select device driver|unresolvable CDI devices|nvidia-container-cli|no known GPU vendor",
