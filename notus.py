@@ -347,11 +347,14 @@ def doctor(
 ) -> None:
     """Look whether driver, GPUs, memory, disk and packages will do."""
     from container.doctor import as_dict, examine, show
+    from container.gpu import unmet
 
     health = examine(gpu=gpu)
     show(health, _reporter(quiet, as_json))
-    _reporter(False, as_json).say(health.line)
     _answer(as_dict(health), as_json)
+    if why := unmet(health.machine, gpus=gpu):
+        raise UserError(why)
+    _reporter(False, as_json).say(health.line)
     raise typer.Exit(0 if health.ok else 1)
 
 

@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pynvml
 import pytest
@@ -508,6 +509,21 @@ def test_quiet_is_one_line_and_exit_code_0(machine: Environment, tmp_path: Path)
 def test_not_healthy_is_one_line_and_exit_code_1(machine: Environment, tmp_path: Path) -> None:
     ended = fresh("doctor", "--quiet", cwd=tmp_path, **machine("535.104", 12020))
     assert (ended.code, ended.out, ended.err) == (1, f"not healthy: {OLD_LINE}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ({"driver": "535.104", "cuda": 12020}, OLD_LINE),
+        ({"init": "raise NVMLError_LibraryNotFound"}, "no NVIDIA driver, but torch needs one for CUDA 13.0; "),
+    ],
+)
+def test_a_gpu_that_is_asked_for_and_not_there_is_the_user_s_mistake(
+    machine: Environment, tmp_path: Path, how: dict[str, Any], line: str
+) -> None:
+    ended = fresh("doctor", "--gpu", "--quiet", cwd=tmp_path, **machine(**how))
+    assert ended.mistake.startswith(f"notus: {line}")
+    assert ended.out == ""
 
 
 def test_no_driver_for_the_cuda_build_of_torch(machine: Environment, tmp_path: Path) -> None:
