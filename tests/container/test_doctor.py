@@ -132,6 +132,13 @@ def test_what_the_driver_keeps_to_itself_is_left_out(nvml: Nvml) -> None:
     )
 
 
+def test_a_container_that_was_given_the_driver_s_tools_only(nvml: Nvml) -> None:
+    nvml(cuda=pynvml.NVMLError_LibraryNotFound())
+    health = replace(FIT, machine=read_machine())
+    assert wrong(health) == ["driver"]
+    assert "no libcuda here: NVIDIA_DRIVER_CAPABILITIES lacks `compute`" in health.line
+
+
 @pytest.mark.parametrize("what", ["handle", "memory"])
 def test_a_gpu_that_is_lost_is_not_healthy(nvml: Nvml, what: str) -> None:
     nvml(**{what: pynvml.NVMLError_GpuIsLost()})
