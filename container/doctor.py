@@ -9,7 +9,7 @@ from typing import Any
 
 from container.gpu import Machine, dotted, driver_unfit, gpus_unfit, named, read_machine
 from container.packages import Packages, read_packages
-from container.room import Memory, Place, hugging_face_home, read_memory, read_place, read_temporary
+from container.room import Memory, Place, hub_cache, read_memory, read_place, read_temporary
 from recipe.progress import Reporter
 
 GB = 10**9
@@ -42,7 +42,7 @@ class Health:
         machine: GPUs and their driver.
         memory: The machine's or the container's.
         work: The working directory.
-        cache: HF_HOME.
+        cache: Where the Hub's client keeps downloads.
         temporary: Where temporary files go.
         packages: Beside the lock.
         gpu: Whether there has to be a GPU.
@@ -59,7 +59,7 @@ class Health:
     @property
     def checks(self) -> list[Check]:
         """Each thing that was looked at."""
-        places = (("working directory", self.work), ("Hugging Face cache", self.cache))
+        places = (("working directory", self.work), ("Hub cache", self.cache))
         return [
             _driver(self.machine),
             _gpus(self.machine, self.gpu),
@@ -104,7 +104,7 @@ def examine(*, gpu: bool) -> Health:
         machine=read_machine(),
         memory=read_memory(),
         work=read_place(Path()),
-        cache=read_place(hugging_face_home()),
+        cache=read_place(hub_cache()),
         temporary=read_temporary(),
         packages=read_packages(),
         gpu=gpu,

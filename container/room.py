@@ -93,10 +93,10 @@ def read_temporary() -> Place:
         return Place(None, 0, "no usable folder")
 
 
-def hugging_face_home() -> Path:
-    """Return where the Hub's client keeps its files: its own rule, without the second that its import takes."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("HF_HOME") or f"{cache}/huggingface")
+def hub_cache() -> Path:
+    """Return where the Hub's client keeps downloads: its own rule, without the second that its import takes."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub"))
 
 
 def _limit(cgroup: Path) -> tuple[int | None, int]:

@@ -343,15 +343,16 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("env", "home"),
     [
-        ({"HF_HOME": "/hf", "XDG_CACHE_HOME": "/cache"}, "/hf"),
-        ({"XDG_CACHE_HOME": "/cache"}, "/cache/huggingface"),
-        ({}, "~/.cache/huggingface"),
+        ({"HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}, "/hub"),
+        ({"HF_HOME": "/hf", "XDG_CACHE_HOME": "/cache"}, "/hf/hub"),
+        ({"XDG_CACHE_HOME": "/cache"}, "/cache/huggingface/hub"),
+        ({}, "~/.cache/huggingface/hub"),
     ],
 )
 def test_the_cache_is_where_the_hub_s_client_has_it(env: dict[str, str], home: str) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "XDG_", "HUGGING"))}
-    asked = "from huggingface_hub import constants; from container.room import hugging_face_home as home\n"
-    asked += "print(constants.HF_HOME, home().expanduser(), home(), sep='\\n')"
+    asked = "from huggingface_hub import constants; from container.room import hub_cache as home\n"
+    asked += "print(constants.HF_HUB_CACHE, home().expanduser(), home(), sep='\\n')"
     ended = subprocess.run(
         [sys.executable, "-c", asked], capture_output=True, text=True, check=True, env=kept | env, cwd=ROOT
     )
