@@ -131,12 +131,14 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         with _recipe_file(order.recipe) as recipe_file, token_file(user) as token:
             for phase in phases(order, gpus=gpus):
                 job = _job(order, phase, image, recipe_file, user, token, reported)
-                capture = order.as_json and phase.arguments[0] != "doctor"
-                code, out = engine.run(client, job, capture=capture)
+                doctor = phase.arguments[0] == "doctor"  # its line is for people, and no JSON
+                code, out = engine.run(client, job, capture=order.as_json or doctor)
                 if code:
-                    sys.stdout.write(out.decode())
+                    (sys.stderr if doctor else sys.stdout).write(out.decode())
                     raise SystemExit(code)
-                if capture:  # what an earlier container did is done for this one
+                if doctor:
+                    reporter.say(f"  {out.decode().strip()}")
+                elif order.as_json:  # what an earlier container did is done for this one
                     ran = {name: said for name, said in answers.items() if said.get("ran")}
                     answers = {**json.loads(out), **ran}
                 if phase.arguments[0] in STAGES:
