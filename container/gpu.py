@@ -73,7 +73,9 @@ def read_machine() -> Machine:
         for place in range(pynvml.nvmlDeviceGetCount()):
             with contextlib.suppress(pynvml.NVMLError_NoPermission):  # counted, and yet another container's
                 gpus.append(_read_gpu(place))
-    except pynvml.NVMLError_LibraryNotFound:  # not NVML, which has answered, but what it asks for CUDA's version
+    except (
+        pynvml.NVMLError_LibraryNotFound
+    ):  # not NVML, which has answered, but what it asks for CUDA's version
         trouble = "no libcuda here: NVIDIA_DRIVER_CAPABILITIES lacks `compute`"
     except pynvml.NVMLError as error:
         trouble = _trouble(error)

@@ -523,7 +523,10 @@ def test_not_healthy_is_one_line_and_exit_code_1(machine: Environment, tmp_path:
     ("how", "line"),
     [
         ({"driver": "535.104", "cuda": 12020}, OLD_LINE),
-        ({"init": "raise NVMLError_LibraryNotFound"}, "no NVIDIA driver, but torch needs one for CUDA 13.0; "),
+        (
+            {"init": "raise NVMLError_LibraryNotFound"},
+            "no NVIDIA driver, but torch needs one for CUDA 13.0; ",
+        ),
     ],
 )
 def test_a_gpu_that_is_asked_for_and_not_there_is_the_user_s_mistake(

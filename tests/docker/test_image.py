@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from container import buildah
 from container.compare import first_difference
@@ -67,15 +68,15 @@ def test_labels_and_environment(image: "Image") -> None:
 def test_packages_are_as_locked(hardened: Hardened) -> None:
     found = json.loads(hardened("doctor", "--json").out)
     assert found["healthy"]
-    freeze = inside(hardened, "pip freeze --exclude notus").splitlines()
-    locked = (ROOT / "requirements-cpu.lock").read_text(encoding="utf-8")
+    freeze = [line.split("==") for line in inside(hardened, "pip freeze --exclude notus").splitlines()]
+    locked = (ROOT / "requirements-cpu.lock").read_text(encoding="utf-8").splitlines()
     assert len(freeze) > 60
-    assert all(f"{line} \\" in locked for line in freeze if not line.startswith("setuptools"))
+    assert {f"{canonicalize_name(name)}=={version} \\" for name, version in freeze} <= set(locked)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("same", None), ("other", "layer 1 (COPY dir/two /): two differs in its size: 4 and 5")],
+    [("same", None), ("other", "layer 1 (COPY a file in /): two differs in its size: 4 and 5")],
 )
 def test_the_first_file_that_differs_between_builds(tmp_path: Path, content: str, said: str | None) -> None:
     (tmp_path / "dir").mkdir()
