@@ -1,6 +1,6 @@
 # Notus and all that it needs but the driver: Debian's Python and C compiler, and the packages of a lock by their hashes.
 # `nox -s image` builds it from a commit, and twice from the same commit the same image. Without nox:
-#   docker build -t notus .                                         for NVIDIA GPUs
+#   docker build -t notus:cuda .
 #   docker build -t notus:cpu --build-arg LOCK=requirements-cpu.lock .
 
 ARG BASE_IMAGE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171

@@ -78,13 +78,17 @@ def build(
         RuntimeError: The build failed otherwise.
     """
     given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    before = _buildah(["images", "--quiet", "--no-trunc", "--filter", f"reference={tag}"]).split()
     with tempfile.NamedTemporaryFile("r", prefix="notus-image-") as idfile, log.open("ab") as output:
         # chroot works within containers as well; without the label it is of no account which buildah built it.
         command = ["bud", "--isolation=chroot", "--format=oci", "--layers", "--identity-label=false"]
         command += [f"--no-cache={str(not cache).lower()}", f"--timestamp={time}", f"--iidfile={idfile.name}"]
         command += [*given, f"--tag={tag}", f"--file={context / 'Dockerfile'}", str(context)]
         _buildah(command, output.fileno(), log)
-        return idfile.read().strip()
+        built = f"sha256:{idfile.read().strip().removeprefix('sha256:')}"
+    for stale in set(before) - {built}:
+        remove(stale)  # gigabytes that have no name any more
+    return built
 
 
 def export(image: str, folder: Path) -> None:

@@ -110,13 +110,14 @@ def _arguments(
 def _build(
     context: Path, tag: str, arguments: dict[str, str], time_: int, *, cache: bool, reporter: Reporter
 ) -> str:
-    log = Path(tempfile.gettempdir()) / f"{tag.replace(':', '-')}.log"
+    log = ROOT / ".nox" / f"{tag.replace(':', '-')}.log"
+    log.parent.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
     started = time.monotonic()
-    with reporter.working(f"building {tag}; all of it: {log}"):
+    with reporter.working(f"building {tag}; all of it: {log.relative_to(ROOT)}"):
         found = buildah.build(context, tag, arguments, time=time_, cache=cache, log=log)
     reporter.say(f"  {tag}: {found} in {time.monotonic() - started:.0f} s")
-    return f"sha256:{found.removeprefix('sha256:')}"
+    return found
 
 
 def _show(one: str, other: str | None, reporter: Reporter) -> None:
