@@ -59,11 +59,13 @@ COPY container container
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
 FROM packages
-# A user of any other id works as well: all that is written goes where a mount or a volume is.
+# A user of any other id works as well: all that is written goes where a mount or a volume is. Mounts of root's lie
+# below /root, which others have to pass.
 RUN echo 'notus:x:10001:10001:Notus:/tmp:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'notus:x:10001:' >> /etc/group \
     && mkdir /cache /work \
-    && chmod 1777 /cache /work
+    && chmod 1777 /cache /work \
+    && chmod 711 /root
 # Before the wheel: a builder's cache may tell by this, and not by the wheel, that the layer is another.
 ARG REVISION=unknown
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
@@ -80,15 +82,18 @@ ENV HOME=/tmp \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=13.0"
 ARG BASE_IMAGE
+ARG LOCK=requirements.lock
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Notus" \
     org.opencontainers.image.description="One preference-tuning recipe in, one tagged and verified Hub release out." \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
-ARG OTHER_BASE=
-ENV NOTUS_REVISION=${REVISION} NOTUS_BASE=${OTHER_BASE}
+    org.opencontainers.image.created="${CREATED}" \
+    notus.lock="${LOCK}"
+# What builds this very image from that commit, if a command does.
+ARG BUILD=
+ENV NOTUS_REVISION=${REVISION} NOTUS_BUILD=${BUILD}
 USER 10001:10001
 WORKDIR /work
 # Not /work: what a run made must not vanish with its container.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recipe.errors import UserError, exit_on_mistake
+from recipe.errors import UserError, ending_signals, exit_on_mistake
 from recipe.nodes import ALONE, Nodes, nodes_from
 
 if TYPE_CHECKING:
@@ -107,17 +107,18 @@ def fetch(
     run: RunFolder = None,
     runtime: Runtime = None,
     image: Image = None,
-    check_release: Annotated[
-        bool,
-        typer.Option("--check-release", help="Check first what would stop a release after the training."),
-    ] = False,
+    # For what starts containers: this one has the network and the token.
+    check_release: Annotated[bool, typer.Option("--check-release", hidden=True)] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Bring the base and the feedback here, pinned."""
+    loaded, reporter = _load(recipe, set_), _reporter(quiet, as_json)
+    if _in_image("fetch", loaded, run, (runtime, image), reporter, as_json=as_json):
+        return
     if check_release:
-        _preflight(_load(recipe, set_))
-    _stages(recipe, set_, run, quiet, as_json, upto="fetch", place=(runtime, image))
+        _preflight(loaded)
+    _answer(_bring(loaded, run, reporter, upto="fetch"), as_json)
 
 
 @app.command()
@@ -448,7 +449,7 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a terminal that lacks a character still gets a line
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, _end)
     exit_on_mistake(app)
 
@@ -526,7 +527,10 @@ def _in_image(
     if chosen == "venv" or "NOTUS_REVISION" in os.environ:  # the image says that of itself
         return False
     from container.stages import Order, do
+    from recipe.pin import refuse_unpinned
 
+    if command in {"publish", "run"}:
+        refuse_unpinned(loaded)
     order = Order(
         command,
         loaded,

@@ -152,7 +152,8 @@ def run_to_the_end(session: nox.Session, command: list[str]) -> None:
     session.log(shlex.join(command))
     environment = {**os.environ, **CALM, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, lambda *_: process.terminate()) for number in numbers}
         try:
             while process.poll() is None:
                 try:
@@ -160,7 +161,8 @@ def run_to_the_end(session: nox.Session, command: list[str]) -> None:
                 except KeyboardInterrupt:  # Ctrl-C reaches it too
                     continue
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
     if process.returncode:
         session.error(f"ended with code {process.returncode}")
 

@@ -1,4 +1,4 @@
-"""The builder: buildah, which sets every time of an image to the commit's, without a daemon and without root."""
+"""The builder: buildah, which sets every time of an image to the commit's, without a daemon."""
 
 import shutil
 import subprocess
@@ -50,7 +50,8 @@ def context_of(checkout: Path, commit: Commit) -> Iterator[Path]:
     """Yield a folder with the files of a commit, of the same modes for every user."""
     with tempfile.TemporaryDirectory(prefix="notus-image-") as folder:
         archive, context = Path(folder) / "commit.tar", Path(folder) / "context"
-        _git(checkout, "archive", "--format=tar", f"--output={archive}", commit.id)
+        as_is = ["-c", "core.autocrlf=false", "-c", "tar.umask=0022"]  # whatever this user has set
+        _git(checkout, *as_is, "archive", "--format=tar", f"--output={archive}", commit.id)
         with tarfile.open(archive) as files:
             files.extractall(context, filter="data")
         archive.unlink()

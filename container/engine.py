@@ -5,14 +5,14 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container.gpu import LEAST_DRIVER
-from recipe.errors import UserError
+from recipe.errors import UserError, ending_signals
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -50,23 +50,23 @@ def connected() -> Iterator["DockerClient"]:
 
 def has_image(name: str) -> bool:
     """Whether this machine's engine, if there is one, has an image of this name."""
-    from docker.errors import APIError
-
     try:
         with connected() as client:
             return find_image(client, name) is not None
-    except (UserError, APIError):  # no engine, or no name that it could have
+    except UserError:  # no engine
         return False
 
 
 def find_image(client: "DockerClient", name: str) -> "Image | None":
-    """Return the engine's image of a name, an id or a digest."""
-    from docker.errors import ImageNotFound
+    """Return the engine's image of a name, an id or a digest; None if it has none, or none could have that name."""
+    from docker.errors import APIError
 
     try:
         return client.images.get(name)
-    except ImageNotFound:
-        return None
+    except APIError as error:
+        if error.is_client_error():
+            return None
+        raise
 
 
 def storage() -> Path:
@@ -84,7 +84,7 @@ class Job:
         command: What follows `notus`.
         mounts: Folders and files of this machine, each at its own path there too; whether it may be written.
         inside: Files of this machine, read only, by their path in the container.
-        environment: Variables; no secret among them, as anyone who may ask the engine can read them.
+        environment: Variables. No token is among them: who may ask the engine can read them.
         network: `none`, `host` or the name of one of the engine's networks.
         gpus: Give it all GPUs.
         user: The ids of user and group, `UID:GID`.
@@ -129,11 +129,12 @@ def run(client: "DockerClient", job: Job, *, capture: bool) -> tuple[int, bytes]
             if terminal  # which has one stream
             else container.attach(stream=True, stdout=True, stderr=True, demux=True)
         )
-        with _passing_on_signals(str(container.id)), _sized(container, terminal):
+        with _passing_on_signals(str(container.id)) as send_on, _sized(container, terminal):
             try:
                 container.start()
             except APIError as error:
                 raise _refusal(error) or error from error
+            send_on()
             if terminal:
                 _size(container)
             captured = _copy(output, terminal=terminal, capture=capture)
@@ -187,24 +188,35 @@ def _copy(output: Iterator[Any], *, terminal: bool, capture: bool) -> bytes:
 
 
 @contextmanager
-def _passing_on_signals(container: str) -> Iterator[None]:
-    """Send SIGINT and SIGTERM on to a container; the second one, as SIGKILL."""
+def _passing_on_signals(container: str) -> Iterator[Callable[[], None]]:
+    """Send signals on to a container, a second one as SIGKILL; yield what sends those on that came before it ran.
+
+    A terminal that is gone (SIGHUP) ends it too: nobody would be left to publish what it makes.
+    """
     from docker.errors import APIError
 
-    seen: set[int] = set()
+    seen: list[int] = []
+    unsent: list[str] = []
+
+    def send(name: str) -> None:
+        try:
+            with connected() as client:  # of its own: the other one is in the middle of reading
+                client.api.kill(container, name)
+        except APIError:  # it does not run yet, or no more
+            unsent.append(name)
 
     def pass_on(number: int, _: object) -> None:
-        name = signal.Signals(signal.SIGKILL if number in seen else number).name
-        seen.add(number)
-        with (
-            suppress(APIError),
-            connected() as client,
-        ):  # of its own: the other one is in the middle of reading
-            client.api.kill(container, name)
+        name = "SIGKILL" if number in seen else "SIGINT" if number == signal.SIGINT else "SIGTERM"
+        seen.append(number)
+        send(name)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    def send_on() -> None:
+        for name in unsent[:1]:
+            send(name)
+
+    before = {number: signal.signal(number, pass_on) for number in ending_signals()}
     try:
-        yield
+        yield send_on
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

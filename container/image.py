@@ -65,6 +65,8 @@ def image(
     reporter = Reporter()
     commit = buildah.commit_of(ROOT)
     arguments = _arguments(target, base, commit, build_arg or ())
+    if not cache and not build_arg:
+        arguments["BUILD"] = f"nox -s image -- --target {target}" + (f" --base {base}" if base else "")
     if cache and check:
         raise UserError("--cache: what is taken from a cache is not built twice; leave it out with --check")
     _refuse_full_disk(target, docker)
@@ -98,7 +100,7 @@ def _arguments(
     }
     if base is not None:
         arguments["BASE_IMAGE"] = f"docker-daemon:{base}" if engine.has_image(base) else base
-        arguments |= {"OTHER_BASE": base, "DEBIAN_SNAPSHOT": "", "TORCH_CPU_INDEX": ""}
+        arguments |= {"DEBIAN_SNAPSHOT": "", "TORCH_CPU_INDEX": ""}
     for text in given:
         key, equals, value = text.partition("=")
         if not equals:

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from huggingface_hub import get_token
+
 from recipe.errors import UserError
+from recipe.schema import whole_path
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -27,73 +30,73 @@ def made(path: Path, user: tuple[int, int], option: str) -> Path:
     """Return a folder to mount; made, and the container's user's, where it was not there.
 
     Raises:
-        UserError: It can't be made.
+        UserError: It can't be made, or the container's user may not write there.
     """
-    path = path.expanduser().absolute()
-    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    path = whole_path(path)
+    there = path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if not there and os.getuid() == 0:
+            os.chown(path, *user)
     except OSError as error:
         raise UserError(f"{path}: can't be made ({error.strerror}); name another with {option}") from None
-    if os.getuid() == 0:
-        for made in missing[:1]:
-            os.chown(made, *user)
+    if not _may(path, user, stat.S_IWUSR | stat.S_IXUSR):
+        raise UserError(
+            f"{path}: user {user[0]}, as whom the container runs, may not write here; `chown -R {user[0]}:{user[1]} "
+            f"{path}`, or name another with {option}"
+        )
     return path
 
 
-def readable(path: Path, user: tuple[int, int]) -> Path:
-    """Return a local base or data set to mount.
+def readable(path: Path, user: tuple[int, int]) -> dict[str, Path]:
+    """Return what to mount of a local base or data set, by its path in the container: also what its links lead to.
 
     Raises:
-        UserError: The container's user may not read it, as a file that root saved for itself.
+        UserError: It is not there, or the container's user may not read it, as a file that root saved for itself.
     """
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder or file that exists, or a Hub repository")
+    found = {str(path): path.resolve()}
     for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        facts = file.stat()
-        bits = (
-            stat.S_IRUSR
-            if facts.st_uid == user[0]
-            else stat.S_IRGRP
-            if facts.st_gid == user[1]
-            else stat.S_IROTH
-        )
-        if user[0] and not facts.st_mode & bits:
+        if not file.exists():
+            raise UserError(f"{file}: a link that leads nowhere; copy or download {path} again")
+        needed = stat.S_IRUSR | (stat.S_IXUSR if file.is_dir() else 0)
+        if not _may(file, user, needed):
             raise UserError(
                 f"{file}: user {user[0]}, as whom the container runs, may not read it; `chmod -R a+rX {path}`"
             )
-    return path
+        if file.is_symlink() and file != path:  # a snapshot of the Hub's cache is made of links
+            found[str(whole_path(file.parent / file.readlink()))] = file.resolve()
+    return found
 
 
-def hub_cache() -> Path:
-    """Return where Hub clients of this machine keep downloads; the token lies above it, and is not mounted."""
-    home = _hub_home()
-    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser().absolute()
+def _may(path: Path, user: tuple[int, int], bits: int) -> bool:
+    """Whether a user has some of an owner's rights (`S_I.USR`), as far as the permissions tell."""
+    facts = path.stat()
+    if user[0] == 0 or user[0] == os.getuid():  # whoever calls will see for themselves
+        return True
+    shift = 0 if facts.st_uid == user[0] else 3 if facts.st_gid == user[1] else 6
+    return facts.st_mode & (bits >> shift) == bits >> shift
 
 
 def compiled_cache() -> Path:
     """Return where compiled kernels are kept from one run to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")).absolute() / "notus"
+    return whole_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "notus"
 
 
 @contextmanager
 def token_file(user: tuple[int, int]) -> Iterator[Path | None]:
-    """Yield a file with the Hub token that only its containers' user can read; a variable could be read by others."""
-    kept = Path(os.environ.get("HF_TOKEN_PATH", _hub_home() / "token")).expanduser()
-    token = os.environ.get("HF_TOKEN") or (kept.read_text(encoding="utf-8") if kept.is_file() else "")
-    if not token.strip():
+    """Yield a file with the Hub token that only the containers' user can read; a variable could be read by others."""
+    token = get_token()
+    if token is None:
         yield None
         return
-    memory = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)  # on no disk
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # on no disk
     with tempfile.TemporaryDirectory(prefix="notus-", dir=memory) as folder:
         file = Path(folder) / "token"
         file.touch(0o600)
-        file.write_text(token.strip(), encoding="utf-8")
+        file.write_text(token, encoding="utf-8")
         file.chmod(0o400)
         if os.getuid() == 0:
             os.chown(file, *user)
         yield file
-
-
-def _hub_home() -> Path:
-    return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))

@@ -8,18 +8,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import engine
-from container.mounts import compiled_cache, container_user, hub_cache, made, readable, token_file
+from container.mounts import compiled_cache, container_user, made, readable, token_file
+from container.room import hub_cache
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
-from recipe.schema import Recipe
+from recipe.schema import Recipe, whole_path
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -38,6 +39,7 @@ ONLINE = (
     "https_proxy",
     "no_proxy",
 )
+FOR_GPUS = ("CUDA_VISIBLE_DEVICES", "NCCL_", "PET_RDZV_CONF")
 STAGES = ("fetch", "curate", "train", "merge", "card")
 SOURCES = ("model_name_or_path", "tokenizer", "dataset")
 
@@ -100,13 +102,13 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     if order.nodes.count > 1 and order.command in {"train", "publish", "run"}:
         # Nodes reach each other through the network of their machines.
         found.append(Phase(("train", *_nodes(order.nodes)), network="host", gpus=gpus))
-        if not order.nodes.first:
+        if not order.nodes.first or order.command == "train":
             return found
     if order.command not in {"fetch", "verify"}:
         upto = "card" if order.command in {"publish", "run"} else order.command
         found.append(Phase((upto,), gpus=gpus))
     if order.command in {"publish", "run", "verify"}:
-        hub = ("--hub", order.hub, "--hub-root", str(order.hub_root.absolute()))
+        hub = ("--hub", order.hub, "--hub-root", str(whole_path(order.hub_root)))
         found.append(Phase((order.command, *hub), network="bridge" if to_hub else "none"))
     return found
 
@@ -125,14 +127,17 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         image = _find(client, image_name, order.recipe)
         revision = image.labels.get("org.opencontainers.image.revision", "unknown")
         reporter.head(f"in the image {image.tags[0] if image.tags else image.id}, of commit {revision[:12]}")
-        runtimes = client.info().get("Runtimes", {})
-        gpus = order.recipe.execution.accelerator == "cuda" or "nvidia" in runtimes
+        cuda_build = image.labels.get("notus.lock") == "requirements.lock"
+        gpus = order.recipe.execution.accelerator == "cuda" or (
+            cuda_build and "nvidia" in client.info().get("Runtimes", {})
+        )
         user = container_user(client)
-        with _recipe_file(order.recipe) as recipe_file, token_file(user) as token:
+        with _recipe_file(order.recipe) as recipe_file:
             for phase in phases(order, gpus=gpus):
-                job = _job(order, phase, image, recipe_file, user, token, reported)
                 doctor = phase.arguments[0] == "doctor"  # its line is for people, and no JSON
-                code, out = engine.run(client, job, capture=order.as_json or doctor)
+                with token_file(user) if phase.online else nullcontext() as token:
+                    job = _job(order, phase, image, recipe_file, user, token, reported)
+                    code, out = engine.run(client, job, capture=order.as_json or doctor)
                 if code:
                     (sys.stderr if doctor else sys.stdout).write(out.decode())
                     raise SystemExit(code)
@@ -155,7 +160,7 @@ def _job(
     token: Path | None,
     reported: tuple[str, ...],
 ) -> engine.Job:
-    run, command = order.run.absolute(), [*phase.arguments]
+    run, command = whole_path(order.run), [*phase.arguments]
     inside: dict[str, Path] = {}
     mounts: dict[Path, bool] = {}
     environment = {"NOTUS_IMAGE": name_of(image), "NOTUS_REPORTED": ",".join(reported)}
@@ -164,6 +169,9 @@ def _job(
         command[1:1] = [f"{RECIPES}/{order.recipe.name}.yaml", "--run", str(run)]
         command += ["--quiet"] * order.quiet + ["--json"] * order.as_json
         mounts = _mounts(order, phase, user)
+        for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
+            if source == "local":
+                inside |= readable(whole_path(getattr(order.recipe.science, key)), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
         if token:
@@ -171,11 +179,10 @@ def _job(
             environment["HF_TOKEN_PATH"] = TOKEN
     else:
         environment |= OFFLINE
-        if "wandb" in order.recipe.execution.report_to:
-            environment["WANDB_MODE"] = "offline"
     if "hub" in _sources(order.recipe):
-        environment["HF_HUB_CACHE"] = str(hub_cache())
+        environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
     if phase.gpus:
+        environment |= {key: value for key, value in os.environ.items() if key.startswith(FOR_GPUS)}
         environment |= {
             f"{name}_CACHE_DIR": str(compiled_cache() / name.lower()) for name in ("TRITON", "TORCHINDUCTOR")
         }
@@ -192,13 +199,10 @@ def _job(
 
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:
-    """Return what a container sees of this machine, and whether it may write there."""
+    """Return the folders of this machine that a container works in, and whether it may write there."""
     mounts = {made(order.run, user, "--run"): True}
     if "--hub-root" in phase.arguments and order.hub == "local":
         mounts[made(order.hub_root, user, "--hub-root")] = True
-    for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
-        if source == "local":
-            mounts[readable(Path(getattr(order.recipe.science, key)), user)] = False
     if "hub" in _sources(order.recipe):
         mounts[made(hub_cache(), user, "HF_HUB_CACHE")] = phase.online
     if phase.gpus:
@@ -209,7 +213,8 @@ def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, boo
 def name_of(image: "Image") -> str:
     """Return what names an image for good: its digest in a registry if it came from one, else its id."""
     digests: list[str] = image.attrs.get("RepoDigests") or []
-    return digests[0] if digests else str(image.id)
+    # Some engines give a digest to what was built here, too; without a registry nobody could pull it.
+    return next((digest for digest in digests if "/" in digest), str(image.id))
 
 
 def _find(client: "DockerClient", name: str | None, recipe: Recipe) -> "Image":
@@ -221,6 +226,8 @@ def _find(client: "DockerClient", name: str | None, recipe: Recipe) -> "Image":
             f"{name or f'notus:{target}'}: Docker has no such image; build it with `{build}`, pull it, or name another "
             "with --image"
         )
+    if not any(setting.startswith("NOTUS_REVISION=") for setting in image.attrs["Config"]["Env"] or ()):
+        raise UserError(f"{name}: not an image of Notus; name one that `nox -s image` built")
     return image
 
 
@@ -233,7 +240,7 @@ def _sources(recipe: Recipe) -> tuple[str, str, str]:
 def _with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose local base and data are named by the paths under which a container finds them, too."""
     local = {
-        key: str(Path(getattr(recipe.science, key)).expanduser().resolve())
+        key: str(whole_path(getattr(recipe.science, key)))
         for key, source in zip(SOURCES, _sources(recipe), strict=True)
         if source == "local"
     }

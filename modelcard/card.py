@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from modelcard.facts import Facts
+from modelcard.facts import Facts, for_others
 
 Kind = Literal["adapter", "merged", "base"]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,6 +32,7 @@ def render(facts: Facts, kind: Kind) -> str:
         release=facts.recipe.release,
         science=facts.recipe.science,
         metrics=facts.training.metrics,
+        beside=_beside(facts),
         science_shown={key: _shown(facts.training.science[key]) for key in SCIENCE_SHOWN},
     )
     front = yaml.safe_dump(metadata(facts, kind), sort_keys=False, allow_unicode=True)
@@ -55,6 +56,12 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
         common["datasets"] = [facts.data.name]
     common["tags"] = [*release.tags, "notus"]
     return common
+
+
+def _beside(facts: Facts) -> list[str]:
+    """Return what the published recipe names by a local path."""
+    science = for_others(facts).science
+    return [f"`{name}`" for name in (science.dataset, science.tokenizer) if name and name.startswith("./")]
 
 
 def _shown(value: object) -> str:

@@ -118,7 +118,7 @@ def read_facts(run: Run) -> Facts:
             run.recipe.science.canonical(),
             trained["versions"],
             trained["seconds"],
-            {"digest": None, "revision": None, "base": None, **trained.get("image", {})},
+            {"digest": None, "revision": None, "build": None, **trained.get("image", {})},
         ),
         probe=probe,
         prompt_template=template,

@@ -22,6 +22,7 @@ from recipe.disk import file_sha256, read_json, refuse_full_disk, write_json
 from recipe.errors import UserError
 from recipe.fetch import base_files, load_inputs
 from recipe.hub import hub_errors
+from recipe.pin import refuse_unpinned
 from recipe.progress import Reporter
 from recipe.run import Run
 from recipe.schema import Recipe
@@ -136,10 +137,7 @@ def refuse_unreleasable(recipe: Recipe) -> None:
     Raises:
         UserError: Names the key to set.
     """
-    if recipe.science.unpinned:
-        raise UserError(
-            f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin` on it first"
-        )
+    refuse_unpinned(recipe)
     release = recipe.release
     names = {"hub_model_id": release.hub_model_id, "hub_merged_model_id": release.hub_merged_model_id}
     if recipe.science.base_source != "hub":

@@ -1,5 +1,6 @@
 """The one way a user's mistake travels to the command line."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,12 @@ class UserError(Exception):
     The command line prints the message and exits with code 2. Anything else that is raised is a bug
     and ends in a traceback.
     """
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a command in good order: those not ignored, as SIGHUP is under nohup."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def exit_on_mistake(command: Callable[[], object]) -> None:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from recipe.disk import write_json
+from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.load import find_recipe, hub_inputs, load_recipe, lock_path, read_lock
-from recipe.schema import is_commit
+from recipe.schema import Recipe, is_commit
 
 
 def pin(name: str | Path) -> tuple[Path, dict[str, str]]:
@@ -34,3 +35,15 @@ def pin(name: str | Path) -> tuple[Path, dict[str, str]]:
         pins[key] = sha
     write_json(lock, pins)
     return lock, pins
+
+
+def refuse_unpinned(recipe: Recipe) -> None:
+    """Refuse to release what can't be made again, since a repository that it names may move.
+
+    Raises:
+        UserError: Names the keys.
+    """
+    if recipe.science.unpinned:
+        raise UserError(
+            f"{recipe.name}: {' and '.join(recipe.science.unpinned)} not pinned; run `notus recipe pin` on it first"
+        )

@@ -302,12 +302,12 @@ def versions() -> dict[str, str]:
 def image() -> dict[str, str | None]:
     """Return the image that this process runs in, if it is one.
 
-    Its `digest` is known to who started it only; its commit (`revision`), and its `base` where that is not the
-    Dockerfile's, it says itself.
+    Its `digest` is known to who started it only; its commit (`revision`), and the command that builds it from that
+    (`build`), if one does, it says itself.
     """
     if "NOTUS_REVISION" not in os.environ:
         return {}
-    names = {"digest": "NOTUS_IMAGE", "revision": "NOTUS_REVISION", "base": "NOTUS_BASE"}
+    names = {"digest": "NOTUS_IMAGE", "revision": "NOTUS_REVISION", "build": "NOTUS_BUILD"}
     return {key: os.environ.get(name) or None for key, name in names.items()}
 
 

@@ -7,6 +7,7 @@ is told.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,7 +41,12 @@ def placeless(name: str) -> str:
 
     Where it lies is not science; what is in it is, and `recipe.fetch` pins that by sha256.
     """
-    return f"local:{Path(name).expanduser().resolve().name}" if source_of(name) == "local" else name
+    return f"local:{whole_path(name).name}" if source_of(name) == "local" else name
+
+
+def whole_path(name: str | Path) -> Path:
+    """Return an absolute path without `..` and `~`; links are not followed, as what they lead to has other names."""
+    return Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 - resolve() follows links
 
 
 def is_commit(revision: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from container import mounts
 from container.stages import Order, Phase, phases
+from recipe.errors import UserError
 from recipe.load import load_recipe
 from recipe.nodes import Nodes
 from tests.support import Cli
@@ -64,6 +65,11 @@ def test_nodes_reach_each_other() -> None:
     ]  # fmt: skip
     found = phases(order("run", nodes=other), gpus=True)
     assert brief(found)[-1] == ("train", "host", False, True)  # a network, and yet no token
+    assert [name for name, *_ in brief(phases(order("train", nodes=first), gpus=True))] == [
+        "doctor",
+        "fetch",
+        "train",
+    ]
     assert found[-1].arguments == ("train", "--nnodes", "2", "--node-rank", "1", "--rdzv-endpoint", "a:1")
 
 
@@ -79,15 +85,14 @@ def test_the_token_is_a_file_of_one_user(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     with mounts.token_file((1, 1)) as file:
         assert file is None
 
 
 def test_the_token_that_the_client_keeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     (tmp_path / "token").write_text("hf_kept\n")
     with mounts.token_file((1, 1)) as file:
         assert file is not None
@@ -122,3 +127,40 @@ def test_in_the_image_they_are_there_already(
 def test_a_runtime_that_is_none(cli: Cli) -> None:
     assert "--runtime podman: must be venv or docker" in cli("train", "--runtime", "podman").mistake
     assert "leave one of them out" in cli("train", "--runtime", "venv", "--image", "notus:cpu").mistake
+
+
+def test_what_links_lead_to_is_mounted_too(tmp_path: Path) -> None:
+    """As in a snapshot of the Hub's cache."""
+    blob, snapshot = tmp_path / "blobs" / "0a", tmp_path / "snapshots" / "1"
+    for folder in (blob.parent, snapshot):
+        folder.mkdir(parents=True)
+    blob.write_text("{}")
+    (snapshot / "config.json").symlink_to("../../blobs/0a")
+    assert mounts.readable(snapshot, (0, 0)) == {str(snapshot): snapshot, str(blob): blob}
+    file = snapshot / "config.json"
+    assert mounts.readable(file, (0, 0)) == {str(file): blob}  # under the name that it was given by
+    blob.unlink()
+    with pytest.raises(UserError, match=r"config\.json: a link that leads nowhere"):
+        mounts.readable(snapshot, (0, 0))
+
+
+def test_a_folder_that_the_container_may_not_write(tmp_path: Path) -> None:
+    if os.getuid():
+        assert mounts.made(tmp_path / "new", (os.getuid(), os.getgid()), "--run").is_dir()
+        return
+    assert mounts.made(tmp_path / "up" / ".." / "new", (10001, 10001), "--run") == tmp_path / "new"
+    assert (tmp_path / "new").stat().st_uid == 10001
+    (tmp_path / "old").mkdir()
+    with pytest.raises(
+        UserError, match=r"may not write here; `chown -R 10001:10001 .*old`, or name another with --run"
+    ):
+        mounts.made(tmp_path / "old", (10001, 10001), "--run")
+
+
+def test_an_unpinned_recipe_is_not_even_begun(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    for command in ("publish", "run"):
+        line = cli(command, "notus-7b-v1-lora", "--run", tmp_path / "run").mistake
+        assert "model_revision and dataset_revision not pinned" in line

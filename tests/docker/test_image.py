@@ -23,9 +23,10 @@ pytestmark = pytest.mark.docker
 LEFTOVERS = r"""
 find / -xdev \( -path /proc -o -path /sys \) -prune -o \( \
   -name .git -o -name .nox -o -path '*/.cache/pip' -o -path '/opt/notus/lib/python3*/site-packages/tests' \
-  -o -path '/var/lib/apt/lists/*' -o -path '/var/cache/apt/*' -o -path '/var/log/*' -o -path '/tmp/*' \
+  -o -path '/var/lib/apt/lists/*' -o -path '/var/cache/apt/*' -o -path '/var/log/*' \
   -o -path '/root/*' -a ! -name '.bashrc' -a ! -name .profile \
 \) -print
+find /tmp /cache -mindepth 1  # volumes, which begin with what the image has there
 """
 
 

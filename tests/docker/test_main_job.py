@@ -1,16 +1,19 @@
 """The main job in the image: the same bytes as outside of it, and nothing that it need not have."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from container import engine
 from recipe.disk import file_sha256
 from tests.docker.conftest import Hardened
 from tests.docker.support import container_of, manifest, started, until
@@ -37,7 +40,8 @@ def test_the_same_adapter_to_the_byte(trained: Path, tiny: Path, run: Path, imag
     card = (run / "card" / "adapter" / "README.md").read_text()
     assert f"nox -s train -- recipe.yaml --image {image.id}" in card
     revision = image.labels["org.opencontainers.image.revision"]
-    assert f"git checkout {revision}" in card
+    assert f"built from commit `{revision}` of Notus" in card
+    assert f"git checkout {revision}\nnox -s image -- --target cpu" in card
     assert str(tiny) not in (run / "card" / "adapter" / "recipe.yaml").read_text()
 
 
@@ -111,6 +115,32 @@ def test_docker_stop_ends_it_by_itself(docker: "DockerClient", tiny: Path, image
         container.remove(force=True, v=True)
 
 
+def test_a_signal_while_the_container_starts(
+    docker: "DockerClient", image: "Image", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker.models.containers import Container
+
+    start = Container.start
+
+    def signalled(self: Container, **options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)  # the engine refuses it: nothing runs yet
+        start(self, **options)
+
+    monkeypatch.setattr(Container, "start", signalled)
+    command = ["train", "--run", "/tmp/run", *LONG]
+    job = engine.Job(image, command, {}, {}, {}, network="none", gpus=False, user="10001:10001")
+    code, _ = engine.run(docker, job, capture=True)
+    assert code == 143
+
+
+def test_a_terminal_that_is_gone(docker: "DockerClient", tiny: Path, run: Path, image: "Image") -> None:
+    with started("train", tiny / "tiny.yaml", "--run", run, "--image", image.id, *LONG, cwd=tiny) as process:
+        container_of(docker, "train")
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 143
+    assert not docker.containers.list(all=True, filters={"label": "notus=train"})
+
+
 def test_exit_code_and_mistake_come_back(tiny: Path, run: Path, image: "Image") -> None:
     broken = ["--set", "dataset_format=sharegpt"]
     ended = fresh(
@@ -174,6 +204,25 @@ def test_an_image_that_is_not_there(tiny: Path, run: Path) -> None:
         in ended.mistake
     )
     assert not run.exists()
+
+
+@pytest.mark.parametrize("name", ["NOTUS:cpu", "not an image"])
+def test_an_image_that_none_could_be(tiny: Path, run: Path, name: str) -> None:
+    ended = fresh("train", tiny / "tiny.yaml", "--run", run, "--image", name, cwd=tiny)
+    assert f"{name}: Docker has no such image" in ended.mistake
+
+
+def test_an_image_of_something_else(docker: "DockerClient", tiny: Path, run: Path) -> None:
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    name = "notus-empty:test"
+    docker.api.import_image_from_data(empty.getvalue(), "notus-empty", "test")
+    try:
+        ended = fresh("train", tiny / "tiny.yaml", "--run", run, "--image", name, cwd=tiny)
+        assert f"{name}: not an image of Notus" in ended.mistake
+        assert not run.exists()
+    finally:
+        docker.images.remove(name)
 
 
 def test_a_recipe_for_gpus_where_there_are_none(tiny: Path, run: Path, image: "Image") -> None:
