@@ -459,6 +459,7 @@ def _end(number: int, _: object) -> None:
 
     A container's first process would not even notice a signal that it has no handler for.
     """
+    sys.stderr.write(f"notus: ended by {signal.Signals(number).name}\n")
     sys.exit(128 + number)
 
 
@@ -521,6 +522,8 @@ def _in_image(
     runtime, image = place
     if runtime not in {None, "venv", "docker"}:
         raise UserError(f"--runtime {runtime}: must be venv or docker")
+    if image == "":
+        raise UserError("--image: empty; name one, or leave it out")
     if runtime == "venv" and image:
         raise UserError(f"--image {image}: --runtime venv uses none; leave one of them out")
     chosen = runtime or ("docker" if image else loaded.execution.runtime)

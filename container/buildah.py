@@ -1,5 +1,6 @@
 """The builder: buildah, which sets every time of an image to the commit's, without a daemon."""
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -53,7 +54,9 @@ def context_of(checkout: Path, commit: Commit) -> Iterator[Path]:
         as_is = ["-c", "core.autocrlf=false", "-c", "tar.umask=0022"]  # whatever this user has set
         _git(checkout, *as_is, "archive", "--format=tar", f"--output={archive}", commit.id)
         with tarfile.open(archive) as files:
-            files.extractall(context, filter="data")
+            for member in files:  # not by extractall's filter, which Debian 12's Python lacks
+                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                files.extract(member, context)
         archive.unlink()
         yield context
 
@@ -108,9 +111,20 @@ def remove(image: str) -> None:
 
 
 def storage() -> Path:
-    """Return where buildah keeps images."""
-    found = _buildah(["info", "--format", "{{.store.GraphRoot}}"])
-    return Path(found.strip())
+    """Return where buildah keeps images.
+
+    Raises:
+        UserError: It would keep each layer as a copy of all below it, ten times the room.
+    """
+    driver, root = _buildah(["info", "--format", "{{.store.GraphDriverName}} {{.store.GraphRoot}}"]).split(
+        maxsplit=1
+    )
+    if driver == "vfs":
+        raise UserError(
+            "buildah: each layer would be a copy of all below it here (vfs); `apt-get install fuse-overlayfs`, then "
+            "`buildah rmi --all`, or build as root"
+        )
+    return Path(root.strip())
 
 
 def _buildah(arguments: list[str], output: int | None = None, log: Path | None = None) -> str:
@@ -129,6 +143,10 @@ def _buildah(arguments: list[str], output: int | None = None, log: Path | None =
     for line in said.splitlines():
         if line.startswith(OURS):
             raise UserError(line.removeprefix(OURS))
+        if found := re.match(r"Error: creating build container: (.*)", line):
+            raise UserError(
+                f"the base image can't be had ({found[1][:200]}); reach its registry, or name one that is here with --base"
+            )
     last = "\n".join(said.splitlines()[-25:])
     message = f"buildah {arguments[0]} ended with code {ended.returncode}; the end of what it said:\n{last}"
     raise RuntimeError(message)

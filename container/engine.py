@@ -39,10 +39,10 @@ def connected() -> Iterator["DockerClient"]:
     try:
         client = docker.from_env()
     except DockerException as error:
-        why = str(error).splitlines()[0][:200]
+        where = os.environ.get("DOCKER_HOST", "this machine's socket")
         raise UserError(
-            f"no Docker engine answers ({why}); start it (`systemctl start docker`), join its group, or leave the "
-            "container out with --runtime venv"
+            f"no Docker engine answers at {where} ({_cause(error) or 'unknown'}); start it (`sudo systemctl start docker`), join its "
+            "group (`sudo usermod -aG docker $USER`, then log in anew), or leave the container out with --runtime venv"
         ) from None
     with closing(client):
         yield client
@@ -241,6 +241,14 @@ def _size(container: "Container") -> None:
     columns, lines = shutil.get_terminal_size()
     with suppress(APIError):  # it has ended already
         container.resize(lines, columns)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the system said at the bottom of an error of many layers."""
+    for inner in (error.__cause__, error.__context__, *error.args):
+        if isinstance(inner, BaseException) and (said := _cause(inner)):
+            return said
+    return error.strerror if isinstance(error, OSError) and isinstance(error.strerror, str) else ""
 
 
 def _refusal(error: "APIError") -> UserError | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from docker.errors import APIError
 
-from container import image
+from container import buildah, image
 from container.engine import _refusal
 from recipe.errors import UserError
 
@@ -54,3 +54,34 @@ def test_too_little_room_to_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         UserError, match=r"30 GB needed to build the cuda image, 12\.0 GB free where buildah keeps"
     ):
         image._refuse_full_disk(image.Target.cuda, docker=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("STEP 1\nnotus: the base is too old\nmore\n", "the base is too old"),
+        (
+            "Error: creating build container: initializing source docker://debian:x: pinging: no such host\n",
+            "the base image can't be had (initializing source docker://debian:x: pinging: no such host); reach its registry",
+        ),
+    ],
+)
+def test_what_keeps_a_build_from_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, line: str
+) -> None:
+    tool = tmp_path / "bin" / "buildah"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n[ $1 = bud ] || exit 0\nprintf '{said}'\nexit 125\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    with pytest.raises(UserError) as refusal:
+        buildah.build(tmp_path, "notus:x", {}, time=1, log=tmp_path / "log")
+    assert str(refusal.value).startswith(line)
+
+
+def test_a_builder_that_copies_every_layer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "buildah").write_text("#!/bin/sh\necho vfs /somewhere\n")
+    (tmp_path / "buildah").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="`apt-get install fuse-overlayfs`"):
+        buildah.storage()

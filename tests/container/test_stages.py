@@ -102,7 +102,7 @@ def test_the_token_that_the_client_keeps(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_no_engine(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
     line = cli("train", "--runtime", "docker", "--run", tmp_path / "run").mistake
-    assert "no Docker engine answers" in line
+    assert "no Docker engine answers at tcp://127.0.0.1:9 (Connection refused); start it" in line
     assert "--runtime venv" in line
     assert not (tmp_path / "run").exists()
 

@@ -145,7 +145,8 @@ def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("client-suite")
     with tarfile.open(archive) as tar:
         inside = [member for member in tar.getmembers() if member.name.startswith(f"{SDIST}/tests/")]
-        tar.extractall(folder, inside, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # which Debian 12's Python lacks
+        tar.extractall(folder, inside)
     tests = (folder / SDIST / "tests").rename(folder / "tests")
     shutil.copy(FIXTURES, tests / "conftest.py")
     (tests / "__init__.py").touch()
