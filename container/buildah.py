@@ -145,7 +145,8 @@ def _buildah(arguments: list[str], output: int | None = None, log: Path | None =
             raise UserError(line.removeprefix(OURS))
         if found := re.match(r"Error: creating build container: (.*)", line):
             raise UserError(
-                f"the base image can't be had ({found[1][:200]}); reach its registry, or name one that is here with --base"
+                f"the base image can't be had ({found[1][:200]}); reach its registry, or name one that is here with "
+                "--base"
             )
     last = "\n".join(said.splitlines()[-25:])
     message = f"buildah {arguments[0]} ended with code {ended.returncode}; the end of what it said:\n{last}"

@@ -41,7 +41,8 @@ def connected() -> Iterator["DockerClient"]:
     except DockerException as error:
         where = os.environ.get("DOCKER_HOST", "this machine's socket")
         raise UserError(
-            f"no Docker engine answers at {where} ({_cause(error) or 'unknown'}); start it (`sudo systemctl start docker`), join its "
+            f"no Docker engine answers at {where} ({_cause(error) or 'unknown'}); start it "
+            "(`sudo systemctl start docker`), join its "
             "group (`sudo usermod -aG docker $USER`, then log in anew), or leave the container out with --runtime venv"
         ) from None
     with closing(client):
