@@ -98,6 +98,8 @@ USER 10001:10001
 WORKDIR /work
 # Not /work: what a run made must not vanish with its container.
 VOLUME ["/cache", "/tmp"]
+# Of `docker build`: images of the OCI format, as buildah makes them, have none. `--runtime docker` gives its containers
+# this one.
 HEALTHCHECK --interval=5m --timeout=60s --start-period=2m CMD ["notus", "doctor", "--quiet"]
 ENTRYPOINT ["notus"]
 CMD ["--help"]

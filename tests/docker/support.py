@@ -26,7 +26,8 @@ SECONDS = 120
 def started(*arguments: object, cwd: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
     """Run notus beside the test."""
     with subprocess.Popen(
-        [sys.executable, "-m", "notus", *map(str, arguments)],
+        # As a terminal starts it, though the tests may run in the background, where signals are ignored.
+        ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-m", "notus", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         stdout=subprocess.PIPE,
