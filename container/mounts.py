@@ -4,7 +4,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,18 @@ def made(path: Path, user: tuple[int, int], option: str) -> Path:
             f"{path}`, or name another with {option}"
         )
     return path
+
+
+@contextmanager
+def not_left_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder in the end if it was not there and nothing came into it: of a mistake nothing is to stay."""
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):  # not empty, or never made
+                folder.rmdir()
 
 
 def readable(path: Path, user: tuple[int, int]) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import engine
-from container.mounts import compiled_cache, container_user, made, readable, token_file
+from container.mounts import compiled_cache, container_user, made, not_left_empty, readable, token_file
 from container.room import hub_cache
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
@@ -132,7 +132,7 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
             cuda_build and "nvidia" in client.info().get("Runtimes", {})
         )
         user = container_user(client)
-        with _recipe_file(order.recipe) as recipe_file:
+        with _recipe_file(order.recipe) as recipe_file, not_left_empty(whole_path(order.run)):
             for phase in phases(order, gpus=gpus):
                 doctor = phase.arguments[0] == "doctor"  # its line is for people, and no JSON
                 with token_file(user) if phase.online else nullcontext() as token:

@@ -194,6 +194,7 @@ def test_data_that_the_user_may_not_read(tiny: Path, run: Path, image: "Image", 
         assert fresh(*arguments, cwd=tiny).code == 0
         return
     line = fresh(*arguments, cwd=tiny).mistake
+    assert not run.exists()
     assert f"{data}: user 10001, as whom the container runs, may not read it; `chmod -R a+rX {data}`" in line
 
 

@@ -149,6 +149,8 @@ def write_recipe(path: Path, case: TrainingCase, model: Path, rows: Path, **chan
         "per_device_train_batch_size": BATCH_SIZE,
         "gradient_accumulation_steps": case.accumulation,
         "num_processes": case.processes,
+        "runtime": "venv",
+        "accelerator": "any",
         "devices": 1,
         "engine": "trl",
         "attn_implementation": "eager",
