@@ -49,7 +49,7 @@ def read_packages(prefix: Path | None = None, root: Path = ROOT) -> Packages:
     if lock is None:
         return Packages()
     try:
-        locked, installed = _locked(lock), _installed()
+        locked, installed = locked_versions(lock), _installed()
     except (OSError, ValueError, StopIteration) as error:  # InvalidRequirement is a ValueError
         return Packages(lock, trouble=str(error).partition("\n")[0] or "a package without a version")
     looked_at = set(locked) if lock == image_s else _needed(installed) or set(installed)
@@ -65,8 +65,13 @@ def read_packages(prefix: Path | None = None, root: Path = ROOT) -> Packages:
     return Packages(lock, same, tuple(differing), tuple(missing))
 
 
-def _locked(lock: Path) -> dict[str, Version]:
-    """Return the version of each package of a lock, from the lines that hold `name==version`."""
+def locked_versions(lock: Path) -> dict[str, Version]:
+    """Return the version of each package of a lock, from the lines that hold `name==version`.
+
+    Raises:
+        ValueError: A line is no requirement.
+        StopIteration: A package has no version.
+    """
     lines = (line for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum())
     pins = [Requirement(line.removesuffix("\\")) for line in lines]
     return {canonicalize_name(pin.name): Version(next(iter(pin.specifier)).version) for pin in pins}

@@ -10,14 +10,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from container.image import LOCKS, ROOT
+from container.packages import locked_versions
 
 CUDA_ONLY = re.compile(r"(nvidia|cuda)-(?!ml-py)|triton$|liger-kernel$")
 
 
 def locked(target: str) -> dict[str, Version]:
-    lines = (ROOT / LOCKS[target]).read_text(encoding="utf-8").splitlines()
-    pins = [Requirement(line.removesuffix(" \\")) for line in lines if line[:1].isalnum()]
-    return {canonicalize_name(pin.name): Version(next(iter(pin.specifier)).version) for pin in pins}
+    return locked_versions(ROOT / LOCKS[target])
 
 
 def wanted() -> list[Requirement]:
