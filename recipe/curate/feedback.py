@@ -212,7 +212,9 @@ class FeedbackReader:
             rows.append({"row": row, "line": line, **facts})
             answers += [{"row": row, "place": place, **answer} for place, answer in enumerate(its_answers)]
         aspects = pl.Struct(dict.fromkeys(self.aspects, pl.Float64))
-        return Chunk(pl.DataFrame(rows, schema=_ROW), pl.DataFrame(answers, schema={**_ANSWER, "aspects": aspects}))
+        return Chunk(
+            pl.DataFrame(rows, schema=_ROW), pl.DataFrame(answers, schema={**_ANSWER, "aspects": aspects})
+        )
 
     def _read_row(self, row: Row) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         self.recognise(row)
