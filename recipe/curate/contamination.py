@@ -30,7 +30,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 _SCHEMA = {"level": pl.String, "file": pl.String, "text_number": pl.Int64}
 _SLICE = 4 << 20  # bytes of prompts that are taken apart at a time; it bounds the memory
-_NO_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+_NO_SPACES = r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]--\p{M}]\p{M}*"
 # Odd numbers without pattern: words in another order have another hash.
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
 
