@@ -3,8 +3,8 @@
 Texts are compared by their words. A text is brought into Unicode's NFKC and into lower case (a final sigma is a
 sigma). Whatever is then no letter, mark or digit only separates words: "Don't stop!" and "don't  STOP" are both
 don, t, stop. Where a script has no spaces between words (Han, kana, Thai, Lao, Khmer, Burmese), each character with
-its marks counts as a word; 13 of them say less than 13 English words. A text without a word, only emoji say, overlaps with
-nothing.
+its marks counts as a word; 13 of them say less than 13 English words. A text without a word (only emoji,
+say) overlaps with nothing.
 
 A prompt and a benchmark's text overlap on one of three levels, the strictest that holds:
 
