@@ -144,18 +144,15 @@ class Audit:
         ]
         self.choice_by_source.add(compared.group_by("source").agg(both))
         self.choice_by_model.add(compared.group_by("model").agg(both))
-        found = []
         for name, column in (("ratings", "rating"), ("score", "overall_score")):
             mark = pl.col(column)
-            several = mark.count() > 1
-            found += [
-                (several & (mark.min() == mark.max())).alias(f"all_equal_by_{name}"),
-                (several & (mark.min() < mark.max()) & ((mark == mark.max()).sum() > 1)).alias(
-                    f"top_by_{name}"
-                ),
-            ]
-        ties = answers.group_by("row").agg(found)
-        self.ties.add(ties.select(pl.all().exclude("row").sum()))
+            ends = answers.group_by("row").agg(top=mark.max(), low=mark.min(), several=mark.count() > 1)
+            tops = answers.select("row", column).join(ends, on="row").filter(mark == pl.col("top"))
+            shared = tops.group_by("row", "top", "low").len("at_the_top").filter(pl.col("at_the_top") > 1)
+            equal = (pl.col("several") & (pl.col("low") == pl.col("top"))).sum()
+            found = {f"all_equal_by_{name}": ends.select(equal).item(), f"top_by_{name}": 0}
+            found[f"top_by_{name}"] = len(shared.filter(pl.col("low") < pl.col("top")))
+            self.ties.add(pl.DataFrame(found))
 
     def _add_agreement(self, answers: pl.DataFrame) -> None:
         """Count, of two answers to one prompt, how often two kinds of mark order both, and alike."""

@@ -140,14 +140,15 @@ def _text_notices(text: pl.Expr) -> list[pl.Expr]:
 
 def _same_response(answers: pl.DataFrame) -> pl.DataFrame:
     """Return how many answers of a row say the same as another one of it that was rated or scored otherwise."""
-    return (
-        answers.filter(pl.col("response").is_not_null())
-        .group_by("row", pl.col("response").hash().alias("response"))
-        .agg(pl.len().alias("same"), pl.col("rating").n_unique(), pl.col("overall_score").n_unique())
-        .filter((pl.col("same") > 1) & ((pl.col("rating") > 1) | (pl.col("overall_score") > 1)))
-        .group_by("row")
-        .agg(pl.col("same").sum().alias("same_response_other_score"))
+    said = answers.select("row", "rating", "overall_score", response=pl.col("response").hash()).filter(
+        answers["response"].is_not_null()
     )
+    again = said.group_by("row", "response").len("same").filter(pl.col("same") > 1)
+    marks = (
+        said.join(again, on=["row", "response"]).group_by("row", "response", "same").agg(pl.all().n_unique())
+    )
+    otherwise = marks.filter((pl.col("rating") > 1) | (pl.col("overall_score") > 1))
+    return otherwise.group_by("row").agg(pl.col("same").sum().alias("same_response_other_score"))
 
 
 def _count(aspects: list[pl.Expr], holds: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
