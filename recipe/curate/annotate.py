@@ -92,7 +92,8 @@ def argilla() -> Any:
             import argilla as sdk
         except ModuleNotFoundError as error:
             raise UserError(
-                f"Argilla's SDK is not installed ({error.name} is missing); pip install '.[annotate]' in a clone of Notus"
+                f"Argilla's SDK is not installed ({error.name} is missing); "
+                "pip install '.[annotate]' in a clone of Notus"
             ) from None
     return sdk
 

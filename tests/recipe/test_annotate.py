@@ -114,6 +114,8 @@ def test_what_the_sdk_reads(data: Path, tmp_path: Path) -> None:
     assert len(between.suggestions) == 0
     assert bare.fields["instruction"] == ""
     assert "source" not in bare.metadata
+    hidden = [one.name for one in dataset.settings.metadata if not one.visible_for_annotators]
+    assert hidden == ["model"]
     questions = {question.name: question for question in dataset.settings.questions}
     assert list(questions) == [
         "overall_score",
