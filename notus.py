@@ -472,9 +472,7 @@ def annotate_import(
         f"{found.records} records: {found.submitted} submitted answers; {found.discarded} discarded and "
         f"{found.unfinished} unfinished ones do not count"
     )
-    reporter.say(
-        f"{found.completions} answers corrected and {found.left_out} rows left out, written to {out}"
-    )
+    reporter.say(f"answers corrected: {found.completions}; rows left out: {found.left_out}; written to {out}")
     if found.conflicting:
         named = ", ".join(found.conflicting[:5]) + (", ..." if len(found.conflicting) > 5 else "")
         reporter.warn(
