@@ -94,6 +94,8 @@ class ChatFormat(PairTokenizer):
         )
 
     def _render(self, conversations: Sequence[Sequence[Message]], *, generate: bool) -> list[str]:
+        if not conversations:
+            return []
         turns = [[dict(message) for message in messages] for messages in conversations]
         try:
             texts = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate)
