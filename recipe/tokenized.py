@@ -54,7 +54,7 @@ def tokenize(
         rows, found = file.metadata.num_rows, Counter[str]()
         batches = []
         with reporter.bar(f"tokenizing {path.stem}", rows) as bar:
-            for pairs in _ahead(rule, _texts(file)):
+            for pairs in _ahead(rule, texts_of(file)):
                 batches.append(_batch(pairs))
                 found += _counts(pairs)
                 bar.advance(len(pairs))
@@ -70,7 +70,8 @@ def as_dataset(table: pa.Table) -> Dataset:
     return Dataset(InMemoryTable(table), DatasetInfo(features=TOKENIZED), fingerprint=uuid.uuid4().hex)
 
 
-def _texts(file: parquet.ParquetFile) -> Iterator[list[Texts]]:
+def texts_of(file: parquet.ParquetFile) -> Iterator[list[Texts]]:
+    """Yield the texts of a curated file, batch by batch."""
     for batch in file.iter_batches(BATCH, columns=list(Texts._fields)):
         columns = (batch.column(name).to_pylist() for name in Texts._fields)
         yield [Texts(*row) for row in zip(*columns, strict=True)]

@@ -144,7 +144,7 @@ def test_a_file_that_is_not_whole_is_made_anew(place: Path) -> None:
         assert path.read_bytes() == whole
     ids = rows.with_format("arrow")[:].column("chosen_ids").chunk(0).flatten().buffers()[1].to_pybytes()
     at = whole.index(ids)
-    for byte in (at, at + len(ids) - 1, whole.index(b'"answers_cut": ') + 15):
+    for byte in (at, at + len(ids) - 1, whole.rindex(b'"answers_cut": ') + 15):
         path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1]) + whole[byte + 1 :])
         found, known, asked = rows_of(place)
         assert (known, asked) == (counts, 1)
