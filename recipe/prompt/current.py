@@ -100,7 +100,7 @@ class ChatFormat(PairTokenizer):
         try:
             texts = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate)
         except TemplateError as error:
-            for messages in conversations[:-1] if len(conversations) > 1 else ():
+            for messages in conversations[:-1]:
                 self.render(messages, generate=generate)  # which of them it is
             roles = ", ".join(message["role"] for message in conversations[-1])
             said = " ".join(str(error).split())
