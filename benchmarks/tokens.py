@@ -32,7 +32,7 @@ from benchmarks.isolate import Isolated
 from benchmarks.rows import drawn_lengths
 from benchmarks.work import Spent
 from recipe.builtin.tokenizer import train_tokenizer
-from recipe.curate import pairs_in_order
+from recipe.curate import Rules, pairs_in_order
 from recipe.curate.pair import Pair, Reason, Turn
 from recipe.curate.table import write_pairs
 from recipe.disk import write_json
@@ -317,13 +317,7 @@ def _words_of(dataset: Path) -> str:
     recipe = load_recipe("notus-7b-v1-lora", [f"dataset={dataset}", "dataset_splits=[train]"])
     science = recipe.science
     texts = []
-    for _, pair in pairs_in_order(
-        [dataset],
-        dataset_format=science.dataset_format,
-        by=science.binarize_by,
-        leave_out=science.leave_out,
-        seed=science.seed,
-    ):
+    for _, pair in pairs_in_order([dataset], rules=Rules.of(science), dataset_format=science.dataset_format):
         if not isinstance(pair, Reason):
             texts += [*(turn.content for turn in pair.prompt), pair.chosen, pair.rejected]
     if sum(map(len, texts)) < 100_000:

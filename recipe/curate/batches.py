@@ -12,10 +12,10 @@ from recipe.curate.contamination import Benchmarks
 from recipe.curate.corrections import Corrections
 from recipe.curate.feedback import Chunk, FeedbackReader, find_aspects
 from recipe.curate.formats import Recognizer
-from recipe.curate.pair import BadRow, LeftOut, Pair, Row, digest, encodes, label
+from recipe.curate.pair import BadRow, LeftOut, Row, digest, encodes, label
 from recipe.curate.read import Place, Source
 from recipe.curate.rules import Rules
-from recipe.curate.table import PAIRS
+from recipe.curate.table import PAIRS, columns_of
 from recipe.errors import UserError
 
 _BATCH = 1024  # rows that are converted one by one and then turned into columns
@@ -87,15 +87,16 @@ class Batches:
 
     def _converted(self, source: Source) -> Iterator[Batch]:
         rows = source.rows()
-        while some := list(islice(rows, _BATCH)):
+        ended = False
+        while not ended:
             records: list[dict[str, object]] = []
             mistake: UserError | None = None
-            for place, row in some:
-                try:
+            try:
+                for place, row in islice(rows, _BATCH):
                     records.append(self._record(self.rows + len(records), place, row))
-                except BadRow as error:
-                    mistake = error.at(place)
-                    break
+            except UserError as error:
+                mistake = error  # told after the rows before it
+            ended = len(records) < _BATCH
             if records:
                 yield Batch(*self._checked(pl.DataFrame(records, schema=PAIRS)))
             if mistake is not None:
@@ -112,14 +113,11 @@ class Batches:
     def _record(self, number: int, place: Place, row: Row) -> dict[str, object]:
         facts: dict[str, object] = {"row": number, "line": place.number, "row_id": digest(row)}
         try:
-            return facts | _columns(self.recognizer.pair(row))
+            return facts | columns_of(self.recognizer.pair(row))
+        except BadRow as error:
+            raise error.at(place) from error
         except LeftOut as left_out:
             return facts | {"source": _source(row), "reason": left_out.reason.value}
-
-
-def _columns(pair: Pair) -> dict[str, object]:
-    values = {name: getattr(pair, name) for name in PAIRS if hasattr(pair, name)}
-    return values | {"prompt": [turn._asdict() for turn in pair.prompt]}
 
 
 def _source(row: Row) -> str | None:

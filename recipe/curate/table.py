@@ -81,6 +81,20 @@ def pairs_from(table: pl.DataFrame) -> Iterator[Pair]:
         yield Pair(prompt, **row)
 
 
+def columns_of(pair: Pair) -> dict[str, object]:
+    """Return the columns of `PAIRS` that a pair fills."""
+    values = {name: getattr(pair, name) for name in PAIRS if hasattr(pair, name)}
+    return values | {"prompt": [turn._asdict() for turn in pair.prompt]}
+
+
+def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
+    """Write pairs that are there already, in their order."""
+    table = to_arrow(with_pair_ids(pl.DataFrame([columns_of(pair) for pair in pairs], schema=PAIRS)))
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for start in range(0, table.num_rows, _ROW_GROUP):
+            writer.write_table(table.slice(start, _ROW_GROUP))
+
+
 class PairsFile:
     """Pairs in the order of their files, until it is known in which order the run wants them.
 
