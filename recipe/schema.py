@@ -8,7 +8,7 @@ is told.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +44,14 @@ def placeless(name: str) -> str:
     return f"local:{whole_path(name).name}" if source_of(name) == "local" else name
 
 
+def split_column(name: str) -> tuple[str, str | None]:
+    """Return the file and the column that `FILE` or `FILE:COLUMN` names; a file that has a colon is found too."""
+    file, colon, column = name.rpartition(":")
+    if Path(name).expanduser().is_file() or "/" in column or not (colon and file and column):
+        return name, None
+    return file, column
+
+
 def whole_path(name: str | Path) -> Path:
     """Return an absolute path without `..` and `~`; links are not followed, as what they lead to has other names."""
     return Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 - resolve() follows links
@@ -75,6 +83,14 @@ class Science(_Section):
     dataset_format: Literal["auto", "ultrafeedback", "argilla", "pairs", "messages", "sharegpt"] = "auto"
     dataset_splits: Annotated[list[str], Field(min_length=1, max_length=2)] = ["train"]
     binarize_by: Literal["ratings", "overall_score"] = "ratings"
+    binarize_rejected: Literal["random", "lowest", "next"] = "random"
+    binarize_min_margin: Annotated[float, Field(ge=0)] = 0.0
+    only_sources: Annotated[list[str], Field(min_length=1)] | None = None
+    drop_sources: list[str] = []
+    fix_scores: Literal["none", "openbmb"] = "none"
+    overrides: str | None = None  # a file of corrections by row id
+    contamination: list[str] = []  # files of benchmarks that the prompts are compared with
+    drop_contaminated: Literal["none", "exact", "13-gram", "8-gram"] = "none"
     test_size: Positive = 2000
     leave_out: list[Literal["empty_prompt", "empty_response", "equal_answers", "equal_ratings"]] = [
         "empty_prompt",
@@ -140,6 +156,15 @@ class Science(_Section):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _something_to_drop(self) -> "Science":
+        if self.drop_contaminated != "none" and not self.contamination:
+            raise ValueError("drop_contaminated: nothing to compare with; name files in `contamination`")
+        both = sorted(set(self.only_sources or ()) & set(self.drop_sources))
+        if both:
+            raise ValueError(f"drop_sources: {both[0]} is in only_sources too; take it out of one")
+        return self
+
     @property
     def global_batch_size(self) -> int:
         """Pairs of one optimizer step."""
@@ -154,6 +179,19 @@ class Science(_Section):
     def tokenizer_source(self) -> Source:
         """Where the tokenizer comes from: the base's place, if it has none of its own."""
         return self.base_source if self.tokenizer is None else source_of(self.tokenizer)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The local files that the data are corrected by and compared with: each as the recipe has it, with its key."""
+        found = {} if self.overrides is None else {self.overrides: "overrides"}
+        return found | {split_column(name)[0]: "contamination" for name in self.contamination}
+
+    def with_files(self, rename: Callable[[str], str]) -> dict[str, Any]:
+        """Return the keys that name those files, each file's name replaced by what `rename` makes of it."""
+        overrides = None if self.overrides is None else rename(self.overrides)
+        named = [split_column(name) for name in self.contamination]
+        columns = [rename(file) + ("" if column is None else f":{column}") for file, column in named]
+        return {"overrides": overrides, "contamination": columns}
 
     @property
     def dataset_source(self) -> Source:
@@ -177,7 +215,11 @@ class Science(_Section):
         values = self.model_dump(mode="json")
         values["leave_out"] = sorted(set(values["leave_out"]))
         places = ("model_name_or_path", "tokenizer", "dataset")
-        return values | {key: placeless(values[key]) for key in places if values[key] is not None}
+        return (
+            values
+            | {key: placeless(values[key]) for key in places if values[key] is not None}
+            | self.with_files(lambda name: f"local:{whole_path(name).name}")
+        )
 
 
 class Execution(_Section):
