@@ -475,7 +475,9 @@ def test_what_curate_writes_of_pairs_gives_a_page(browser: Browser, tmp_path: Pa
     opened = Opened(browser.new_page(), [])
     opened.open(made(tmp_path / "data", tmp_path / "page.html"))
     opened.shows(31)
-    assert "Length of chosen over rejected" in page_titles(opened.page)
+    titles = page_titles(opened.page)
+    assert "Length of chosen over rejected" in titles
+    assert "Sources" not in titles  # no row has one
     assert opened.page.locator(".warning:visible").count() == 0
     assert opened.complaints == []
     opened.page.close()

@@ -1,13 +1,14 @@
 // The headline and the figures, from the audit. What the audit lacks is left out.
 
 const MOST_BARS = 24;
+const named = (bySource) => has(bySource) && Object.keys(bySource).join() !== 'null';   // some row has a source
 const has = (value) => value !== null && value !== undefined && (typeof value !== 'object' || Object.keys(value).length > 0);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 // The figures that there are, in order. `go(filter)` is what a click does: show the rows, or null if there are none.
 function figures(audit, go) {
   const draw = [
-    [audit.choice?.by_source, () => differs(audit.choice, 'source', go)],
+    [named(audit.choice?.by_source), () => differs(audit.choice, 'source', go)],
     [audit.choice?.by_model, () => differs(audit.choice, 'model', go)],
     [audit.heat, () => heat(audit)],
     [audit.suspicious, () => suspicious(audit, go)],
@@ -16,14 +17,14 @@ function figures(audit, go) {
     [audit.agreement?.share, () => agreement(audit.agreement)],
     [audit.by_model, () => chosenModels(audit.by_model)],
     [audit.length?.histogram, () => lengths(audit.length)],
-    [audit.length?.by_source, () => lengthBySource(audit.length)],
+    [named(audit.length?.by_source), () => lengthBySource(audit.length)],
     [audit.left_out, () => leftOut(audit.left_out, go)],
     [audit.noticed, () => noticed(audit.noticed, go)],
     [audit.contamination?.files, () => contamination(audit.contamination)],
-    [audit.by_source, () => sources(audit.by_source)],
+    [named(audit.by_source), () => sources(audit.by_source)],
     [moreNumbers(audit), () => card('More numbers', '', numbers(['What', 'Count'], moreNumbers(audit)))],
   ];
-  return draw.filter(([part]) => has(part)).map(([, make]) => drawn(make)).filter(Boolean);
+  return draw.filter(([part]) => part !== false && has(part)).map(([, make]) => drawn(make)).filter(Boolean);
 }
 
 // A figure that can't be drawn says so and spares the others.
@@ -40,7 +41,7 @@ function drawn(make) {
 function rules(audit) {
   const told = (value) => (!has(value) ? 'none' : Array.isArray(value) ? value.map(told).join(', ') : typeof value === 'object' ? JSON.stringify(value) : String(value));
   const all = [...(has(audit.format) ? [['format', audit.format]] : []), ...Object.entries(audit.rules ?? {})];
-  return all.flatMap(([name, value]) => [html('dt', {}, name), html('dd', {}, told(value))]);
+  return all.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, told(value))));
 }
 
 function headline(audit, data, go) {
