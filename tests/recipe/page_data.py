@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recipe.curate.pair import Pair, Turn
-from recipe.curate.table import write_pairs
+from recipe.curate.table import SCHEMA
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 SOURCES = ("evol_instruct", "flan", "sharegpt", None)
@@ -137,27 +136,12 @@ def write_feedback_folder(folder: Path, rows: list[Row], *, row_group: int = 409
 def write_pairs_folder(folder: Path, count: int) -> Path:
     """Write `train.parquet`, `heldout.parquet` and an `audit.json` of what can be told of pairs."""
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = [
-        Pair(
-            (Turn("user", f"Prompt {n}?"),),
-            f"Better {n}.",
-            f"Worse {n}.",
-            "mine",
-            "a",
-            None,
-            4.0 + n % 2,
-            2.5,
-        )
-        for n in range(count)
-    ]
-    turns = (
-        Turn("system", "Be brief."),
-        Turn("user", "Hi."),
-        Turn("assistant", "Hello."),
-        Turn("user", "Who?"),
-    )
-    write_pairs([*pairs, Pair(turns, "Me.", "Nobody.")], folder / "train.parquet")
-    write_pairs(pairs[:2], folder / "heldout.parquet")
+    pairs = [_pair(n, [("user", f"Prompt {n}?")], f"Better {n}.", f"Worse {n}.") for n in range(count)]
+    turns = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Who?")]
+    unrated = dict.fromkeys(("source", "chosen_model", "rejected_model", "chosen_rating", "rejected_rating"))
+    train = [*pairs, _pair(count, turns, "Me.", "Nobody.") | unrated]
+    for name, part in (("train", train), ("heldout", pairs[:2])):
+        pq.write_table(pa.Table.from_pylist(part, schema=SCHEMA), folder / f"{name}.parquet")
     length: dict[str, Any] = {
         "pairs": count,
         "chosen_longer": count,
@@ -169,6 +153,20 @@ def write_pairs_folder(folder: Path, count: int) -> Path:
     audit = {"format": "pairs", "rows": count, "length": length, "choice": None, "heat": None}
     (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
     return folder
+
+
+def _pair(number: int, turns: list[tuple[str, str]], chosen: str, rejected: str) -> Row:
+    return {
+        "id": f"{number:016x}",
+        "prompt": [{"role": role, "content": content} for role, content in turns],
+        "chosen": chosen,
+        "rejected": rejected,
+        "source": "mine",
+        "chosen_model": "a",
+        "rejected_model": None,
+        "chosen_rating": 4.0 + number % 2,
+        "rejected_rating": 2.5,
+    }
 
 
 def audit_of(rows: list[Row]) -> dict[str, Any]:

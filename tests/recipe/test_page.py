@@ -18,6 +18,8 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from recipe.builtin import write_feedback
+from recipe.curate import Rules, curate
 from recipe.curate.page import write_page
 from recipe.curate.page.pack import coded, pack_texts
 from recipe.errors import UserError
@@ -32,6 +34,23 @@ from tests.recipe.page_data import (
 )
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FIGURES = [
+    "Another answer chosen, by source",
+    "Another answer chosen, by model",
+    "overall_score against mean rating",
+    "Completions with overall_score 10",
+    "Ratings by aspect",
+    "overall_score",
+    "Agreement",
+    "How often a model is chosen",
+    "Length of chosen over rejected",
+    "Chosen is longer, by source",
+    "Left out",
+    "Noticed",
+    "Contamination",
+    "Sources",
+    "More numbers",
+]
 HOSTILE = [
     "</script><script>document.title = 'taken'</script>",
     "<img src=https://example.com/x.png onerror=\"document.title='taken'\">",
@@ -250,13 +269,7 @@ def test_all_rows_and_figures_are_there(opened: Opened) -> None:
     assert [prompt.split(":")[0] for prompt in opened.column("Prompt")[:6]] == [
         *(f"Prompt {number}" for number in range(4)), "none", "Prompt 5",
     ]  # fmt: skip
-    titles = page.locator("#figures h3").all_inner_texts()
-    assert titles == [
-        "Another answer chosen, by source", "Another answer chosen, by model", "overall_score against mean rating",
-        "Completions with overall_score 10", "Ratings by aspect", "overall_score", "Agreement",
-        "How often a model is chosen", "Length of chosen over rejected", "Chosen is longer, by source", "Left out",
-        "Noticed", "Contamination", "Sources", "More numbers",
-    ]  # fmt: skip
+    assert page_titles(page) == FIGURES
     assert (
         page.locator("#figures svg.plot").count()
         == page.locator("#figures svg.plot[aria-label]").count()
@@ -359,6 +372,7 @@ def test_rows_with_nulls_can_be_opened(opened: Opened) -> None:
     assert "No answers." in said[0]
     assert "No answers." in said[4]
     assert "honesty N/A" in said[1]
+    assert said[1].count("honesty") == 1  # the other one is absent
     assert said[1].count("overall_score") == 1  # the other one is null
     assert {"none", "empty"} <= set(said[2].split())
     assert "model unknown" in said[3]
@@ -431,6 +445,42 @@ def test_pairs_without_feedback_in_an_older_browser(browser: Browser, tmp_path: 
     assert page.locator("#panel .criticism").count() == 0
     assert opened.complaints == []
     page.close()
+
+
+@pytest.mark.slow
+def test_what_curate_writes_gives_all_figures(browser: Browser, tmp_path: Path) -> None:
+    write_feedback(tmp_path / "feedback.jsonl", 640)
+    first = json.loads((tmp_path / "feedback.jsonl").read_text().splitlines()[0])["instruction"]
+    (tmp_path / "benchmark.jsonl").write_text(json.dumps({"question": first}) + "\n")
+    rules = Rules(fix_scores="openbmb", benchmarks=(f"{tmp_path / 'benchmark.jsonl'}:question",))
+    quiet = Reporter(quiet=True)
+    curate([tmp_path / "feedback.jsonl"], None, tmp_path / "data", rules=rules, test_size=64, reporter=quiet)
+    opened = Opened(browser.new_page(), [])
+    opened.open(made(tmp_path / "data", tmp_path / "page.html"))
+    opened.shows(640)
+    assert page_titles(opened.page) == FIGURES
+    assert opened.page.locator(".badge, .warning:visible").count() == 0
+    opened.page.locator(".window .row").first.click()
+    until(lambda: first in opened.page.locator("#panel").inner_text())
+    assert opened.page.locator("#panel .answer").count() == 4
+    assert opened.complaints == []
+    opened.page.close()
+
+
+@pytest.mark.slow
+def test_what_curate_writes_of_pairs_gives_a_page(browser: Browser, tmp_path: Path) -> None:
+    pairs = [{"prompt": f"Prompt {n}?", "chosen": "Yes." * (n + 1), "rejected": "No."} for n in range(30)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in [*pairs, pairs[0]]))
+    curate([tmp_path / "pairs.jsonl"], None, tmp_path / "data", test_size=4, reporter=Reporter(quiet=True))
+    opened = Opened(browser.new_page(), [])
+    opened.open(made(tmp_path / "data", tmp_path / "page.html"))
+    opened.shows(31)
+    titles = page_titles(opened.page)
+    assert "Length of chosen over rejected" in titles
+    assert "Sources" not in titles  # no row has one
+    assert opened.page.locator(".warning:visible").count() == 0
+    assert opened.complaints == []
+    opened.page.close()
 
 
 @pytest.mark.slow

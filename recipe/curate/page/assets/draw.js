@@ -98,7 +98,7 @@ function histogram(items, { about, ticks, middle = null }) {
     plot.append(svg('rect', { x: at(item.x) + 0.5, y: bottom - tall, width: Math.max(wide - 1, 0.5), height: tall, class: item.kind }, titled(item.title)));
   }
   plot.append(svg('line', { x1: 8, x2: width - 8, y1: bottom, y2: bottom, class: 'axis' }));
-  for (const [x, text] of ticks) if (x >= low && x <= high) plot.append(label(at(x), height - 8, text));
+  for (const [x, text] of ticks) if (x >= low && x <= high) plot.append(label(at(x), height - 8, text, at(x) < 24 ? 'start' : at(x) > width - 24 ? 'end' : 'middle'));
   if (middle !== null) plot.append(svg('line', { x1: at(middle), x2: at(middle), y1: 4, y2: bottom, class: 'axis dashed' }));
   return plot;
 }

@@ -1,13 +1,14 @@
 // The headline and the figures, from the audit. What the audit lacks is left out.
 
 const MOST_BARS = 24;
+const named = (bySource) => has(bySource) && Object.keys(bySource).join() !== 'null';   // some row has a source
 const has = (value) => value !== null && value !== undefined && (typeof value !== 'object' || Object.keys(value).length > 0);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 // The figures that there are, in order. `go(filter)` is what a click does: show the rows, or null if there are none.
 function figures(audit, go) {
   const draw = [
-    [audit.choice?.by_source, () => differs(audit.choice, 'source', go)],
+    [named(audit.choice?.by_source), () => differs(audit.choice, 'source', go)],
     [audit.choice?.by_model, () => differs(audit.choice, 'model', go)],
     [audit.heat, () => heat(audit)],
     [audit.suspicious, () => suspicious(audit, go)],
@@ -16,14 +17,14 @@ function figures(audit, go) {
     [audit.agreement?.share, () => agreement(audit.agreement)],
     [audit.by_model, () => chosenModels(audit.by_model)],
     [audit.length?.histogram, () => lengths(audit.length)],
-    [audit.length?.by_source, () => lengthBySource(audit.length)],
+    [named(audit.length?.by_source), () => lengthBySource(audit.length)],
     [audit.left_out, () => leftOut(audit.left_out, go)],
     [audit.noticed, () => noticed(audit.noticed, go)],
     [audit.contamination?.files, () => contamination(audit.contamination)],
-    [audit.by_source, () => sources(audit.by_source)],
+    [named(audit.by_source), () => sources(audit.by_source)],
     [moreNumbers(audit), () => card('More numbers', '', numbers(['What', 'Count'], moreNumbers(audit)))],
   ];
-  return draw.filter(([part]) => has(part)).map(([, make]) => drawn(make)).filter(Boolean);
+  return draw.filter(([part]) => part !== false && has(part)).map(([, make]) => drawn(make)).filter(Boolean);
 }
 
 // A figure that can't be drawn says so and spares the others.
@@ -38,9 +39,9 @@ function drawn(make) {
 
 // The rules by which the pairs were made, in a line.
 function rules(audit) {
-  const told = (value) => (value === null ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value));
+  const told = (value) => (!has(value) ? 'none' : Array.isArray(value) ? value.map(told).join(', ') : typeof value === 'object' ? JSON.stringify(value) : String(value));
   const all = [...(has(audit.format) ? [['format', audit.format]] : []), ...Object.entries(audit.rules ?? {})];
-  return all.flatMap(([name, value]) => [html('dt', {}, name), html('dd', {}, told(value))]);
+  return all.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, told(value))));
 }
 
 function headline(audit, data, go) {
@@ -179,13 +180,14 @@ function agreement({ names, share, pairs }) {
 }
 
 function chosenModels(byModel) {
-  const rows = Object.entries(byModel).filter(([, one]) => one.offered).map(([name, one]) => ({
-    name, a: one.chosen_by_ratings / one.offered, b: one.chosen_by_score / one.offered,
-    title: `${name}, offered ${count(one.offered)} times: chosen by ratings ${percent(one.chosen_by_ratings / one.offered)}, by overall_score ${percent(one.chosen_by_score / one.offered)}; mean rating ${decimal(one.mean_rating)}, mean score ${decimal(one.mean_score)}`,
+  const offers = (one) => one.offered ?? one.completions;   // a model answers a prompt once
+  const rows = Object.entries(byModel).filter(([, one]) => offers(one)).map(([name, one]) => ({
+    name, a: one.chosen_by_ratings / offers(one), b: one.chosen_by_score / offers(one),
+    title: `${name}, ${count(offers(one))} answers: chosen by ratings ${percent(one.chosen_by_ratings / offers(one))}, by overall_score ${percent(one.chosen_by_score / offers(one))}; mean rating ${decimal(one.mean_rating)}, mean score ${decimal(one.mean_score)}`,
   })).sort((x, y) => y.a - x.a);
   if (!rows.length) return null;
-  return card('How often a model is chosen', 'Share of the rows that offer an answer of the model.', legend([['by ratings', 'main'], ['by overall_score', 'other']]),
-    dumbbells(rows.slice(0, MOST_BARS), { about: 'Share of rows in which a model is chosen, by ratings and by overall_score' }),
+  return card('How often a model is chosen', 'Share of its answers.', legend([['by ratings', 'main'], ['by overall_score', 'other']]),
+    dumbbells(rows.slice(0, MOST_BARS), { about: 'Share of answers of a model that are chosen, by ratings and by overall_score' }),
     rows.length > MOST_BARS ? html('p', { class: 'more' }, `and ${rows.length - MOST_BARS} more`) : null);
 }
 
@@ -193,7 +195,9 @@ function lengths(length) {
   const all = [...length.histogram].sort((a, b) => a[0] - b[0]);
   if (!all.length) return null;
   const times = (x) => (x >= 0 ? `${(2 ** x).toFixed(x > 3.4 ? 0 : 1)} times` : `1/${(2 ** -x).toFixed(-x > 3.4 ? 0 : 1)}`);
-  const items = all.map(([x, n]) => ({ x, value: n, kind: x >= 0 ? 'main' : 'other', title: `chosen from ${times(x)} as long as rejected: ${count(n)} pairs` }));
+  const step = Math.min(...all.slice(1).map(([x], i) => x - all[i][0]), 1);
+  const range = (x, i) => (i === 0 ? `less than ${times(x + step)}` : i === all.length - 1 ? `${times(x)} or more` : `from ${times(x)} to ${times(x + step)}`);   // the outermost hold all beyond
+  const items = all.map(([x, n], i) => ({ x, value: n, kind: x >= 0 ? 'main' : 'other', title: `chosen ${range(x, i)} as long as rejected: ${count(n)} pairs` }));
   const ticks = [-8, -6, -4, -2, 0, 2, 4, 6, 8].map((x) => [x, x < 0 ? `1/${2 ** -x}` : `${2 ** x}×`]);
   return card('Length of chosen over rejected',
     `Characters. The chosen answer is longer in ${percent(length.share)} of pairs; mean ${count(length.mean_chosen)} against ${count(length.mean_rejected)}, median ratio ${decimal(length.median_ratio)}.`,
@@ -219,10 +223,15 @@ function noticed(reasons, go) {
   return items.length ? card('Noticed', 'What is odd about rows, completions or ratings.', bars(items, { kind: 'wide' })) : null;
 }
 
+const LEVELS = ['exact', '13-gram', '8-gram'];
+
 function contamination(found) {
-  const rows = Object.entries(found.files).map(([name, one]) => [name, ...['texts', 'exact', '13-gram', '8-gram'].map((key) => (has(one[key]) ? count(one[key]) : '–'))]);
-  const total = Object.entries(found.rows ?? {}).filter(([, n]) => n).map(([rule, n]) => `${rule} ${count(n)}`).join(', ');
-  return card('Contamination', `Benchmark texts found in prompts. Rows that hold one: ${total || 'none'}.`, numbers(['Benchmark', 'Texts', 'Exact', '13-gram', '8-gram'], rows));
+  const row = ([name, one], before) => [name, ...before, ...LEVELS.map((level) => (has(one[level]) ? count(one[level]) : '–'))];
+  const files = Object.entries(found.files).map(([name, one]) => row([name, one], [has(one.texts) ? count(one.texts) : '–']));
+  const bySource = Object.entries(found.by_source ?? {}).filter(([, one]) => has(one) && typeof one === 'object').map((one) => row(one, []));
+  const total = LEVELS.filter((level) => found.rows?.[level]).map((level) => `${level} ${count(found.rows[level])}`).join(', ');
+  return card('Contamination', `Prompts that hold a text of a benchmark, each at its strictest level: ${total || 'none'}.`,
+    numbers(['Benchmark', 'Texts', ...LEVELS], files), bySource.length ? numbers(['Source', ...LEVELS], bySource) : null);
 }
 
 function sources(bySource) {

@@ -60,6 +60,7 @@ class Filters {
     hide($('flag'), !flags.size);
     hide($('rating-from'), data.chosenRating.every(Number.isNaN));
     hide($('score-from'), data.score.every(Number.isNaN));
+    if (!data.raw) $('everywhere-what').textContent = 'in answers too';
     this.presets();
     const form = $('filters');
     form.addEventListener('submit', (event) => event.preventDefault());
