@@ -47,4 +47,5 @@ CURATE = Stage(
     work=_curate,
 )
 
-STAGES = (fetch.STAGE, CURATE, train.STAGE, merge.STAGE)
+UPTO_TRAIN = (fetch.STAGE, CURATE, train.STAGE)
+STAGES = (*UPTO_TRAIN, merge.STAGE)
