@@ -70,7 +70,7 @@ def _show_figures(title: str, found: Result, reporter: Reporter) -> None:
     rows = [
         (
             label,
-            f"{found['base'][name]:.3f}",
+            "-" if name == "accuracy" else f"{found['base'][name]:.3f}",  # its rewards are 0, none is higher
             *(_interval(found[side][name]) for side in SIDES),
             _interval(found[DIFFERENCE][name], "+"),
             "differs" if found[DIFFERENCE][name]["excludes_zero"] else "",
