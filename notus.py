@@ -306,7 +306,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train two recipes that differ in their data only, and set them side by side."""
-    from recipe.compare import compare_runs, open_runs
+    from recipe.compare import compare_runs, naming, open_runs
+    from recipe.compare_result import SIDES
     from recipe.compare_view import show_comparison
     from recipe.stages import UPTO_TRAIN
 
@@ -315,8 +316,9 @@ def compare(
     out = out or RUNS / f"compare-{folders[0].name}-{folders[1].name}" / "compare.json"
     reporter = _reporter(quiet, as_json)
     runs = open_runs((a, b), folders, out)
-    for opened in runs:
-        _get_ready(opened, UPTO_TRAIN, reporter)
+    for side, opened in zip(SIDES, runs, strict=True):
+        with naming(side):
+            _get_ready(opened, UPTO_TRAIN, reporter)
     result, done = compare_runs(runs, UPTO_TRAIN, out, reporter)
     show_comparison(result, reporter)
     reporter.say(f"\nwritten to {out}")

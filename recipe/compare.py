@@ -5,16 +5,14 @@ function of the two runs; it lies in one file, and the log-probabilities that it
 """
 
 import contextlib
-import gc
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recipe.compare_figure import as_svg
 from recipe.compare_result import FORMAT, SIDES, Result, compute, made_from
+from recipe.compare_scores import let_go
 from recipe.disk import file_sha256, read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, tokenizer_files
@@ -123,7 +121,7 @@ def compare_runs(
                 reporter.head(f"{side.upper()}: {run.recipe.name} in {run.folder}")
                 with naming(side):
                     done[side] |= run.bring(part, reporter)
-                _let_go()
+                let_go()
             _refuse_other_base(runs)
         differs = differing_data(runs[0].recipe, runs[1].recipe)
         result = _known(out, {"made_from": made_from(runs), "differs": differs})
@@ -199,11 +197,3 @@ def _refuse_other_base(runs: tuple[Run, Run]) -> None:
                 f"{runs[0].folder} and {runs[1].folder}: of another {what} ({one[what]['revision']} and "
                 f"{two[what]['revision']}); remove one of them, and compare again"
             )
-
-
-def _let_go() -> None:
-    """Free what a training held, so that the next one finds the memory empty."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()

@@ -3,6 +3,7 @@
 A set is scored as `recipe.train` scores it: the same tokenization, trainer and micro-batches.
 """
 
+import gc
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ def own_logps(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         message = f"{run.folder}: training/heldout.parquet is not of data/heldout.parquet"
         raise RuntimeError(message)
     reference, policy = (
-        torch.tensor([table[f"{name}_{side}_logps"].to_pylist() for side in ("chosen", "rejected")])
-        .double()
-        .T.contiguous()
+        torch.tensor(
+            [table[f"{name}_{side}_logps"].to_pylist() for side in ("chosen", "rejected")],
+            dtype=torch.float64,
+        ).T.contiguous()
         for name in ("reference", "policy")
     )
     return reference, policy
@@ -73,7 +75,18 @@ def cross_logps(run: Run, data: Path, kept: Path, title: str, reporter: Reporter
             ),
             **{name: file_sha256(run.path("adapter", name)) for name in ADAPTER},
         }
-        return kept_logps(trainer, {"rows": rows}, Shards(kept, key), title, reporter).logps["rows"]
+        found = kept_logps(trainer, {"rows": rows}, Shards(kept, key), title, reporter).logps["rows"]
+    del trainer
+    let_go()
+    return found
+
+
+def let_go() -> None:
+    """Free what a trainer held, so that the next one finds the memory empty."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _put_on(model: PeftModel, run: Run) -> None:
