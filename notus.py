@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -300,6 +300,51 @@ def report(
     opened = _open(loaded, run)
     with opened.locked():
         _answer(opened.bring((*UPTO_CURATE, REPORT), reporter), as_json)
+
+
+@app.command()
+def compare(
+    recipe_a: Annotated[str, typer.Argument(metavar="A", help="A recipe: the control.")],
+    recipe_b: Annotated[str, typer.Argument(metavar="B", help="A recipe that differs in its data only.")],
+    set_: Set = None,
+    set_a: Annotated[
+        list[str] | None, typer.Option("--set-a", metavar="KEY=VALUE", help="Override a key of A.")
+    ] = None,
+    set_b: Annotated[
+        list[str] | None, typer.Option("--set-b", metavar="KEY=VALUE", help="Override a key of B.")
+    ] = None,
+    run_a: Annotated[
+        Path | None, typer.Option("--run-a", metavar="DIR", help="A's run folder. [default: runs/A]")
+    ] = None,
+    run_b: Annotated[
+        Path | None,
+        typer.Option("--run-b", metavar="DIR", help="B's. [default: runs/B, or runs/B-b if A is B]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The result. [default: runs/compare-A-B/compare.json]"),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train two recipes that differ in their data only, and set them side by side."""
+    from recipe.compare import compare_runs, naming, open_runs
+    from recipe.compare_result import SIDES
+    from recipe.compare_view import show_comparison
+    from recipe.stages import UPTO_TRAIN
+
+    a, b = _load(recipe_a, [*(set_ or ()), *(set_a or ())]), _load(recipe_b, [*(set_ or ()), *(set_b or ())])
+    folders = run_a or RUNS / a.name, run_b or RUNS / (f"{b.name}-b" if a.name == b.name else b.name)
+    out = out or RUNS / f"compare-{folders[0].name}-{folders[1].name}" / "compare.json"
+    reporter = _reporter(quiet, as_json)
+    runs = open_runs((a, b), folders, out)
+    for side, opened in zip(SIDES, runs, strict=True):
+        with naming(side):
+            _get_ready(opened, UPTO_TRAIN, reporter)
+    result, done = compare_runs(runs, UPTO_TRAIN, out, reporter)
+    show_comparison(result, reporter)
+    reporter.say(f"\nwritten to {out}")
+    _answer({**result, "stages": done}, as_json)
 
 
 @app.command()
@@ -629,32 +674,38 @@ def _in_image(
 def _bring(
     loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: str, nodes: Nodes = ALONE
 ) -> dict[str, Any]:
-    from recipe.hush import hush_libraries
-
-    hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
-    from recipe.disk import refuse_full_disk
     from recipe.launch import bring_on_node
-    from recipe.plan import make_plan
     from recipe.run import Run
 
     opened = Run(_folder(loaded, run), loaded, nodes)
     every = _all_stages()
     wanted = every[: [stage.name for stage in every].index(upto) + 1]
+    _get_ready(opened, wanted, reporter)
+    if nodes.count > 1:
+        return bring_on_node(opened, wanted, reporter)
+    with opened.locked():
+        return opened.bring(wanted, reporter)
+
+
+def _get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") -> None:
+    """Refuse what would stop the stages that are missing, before the first of them."""
+    from recipe.hush import hush_libraries
+
+    hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
+    from recipe.disk import refuse_full_disk
+    from recipe.fetch import to_download
+    from recipe.plan import make_plan
+
+    loaded = opened.recipe
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
     if "train" in missing:
-        _refuse_devices(loaded, nodes)
+        _refuse_devices(loaded, opened.nodes)
     if missing:
-        from recipe.fetch import to_download
-
         plan = make_plan(loaded, count=False)
         needed = {opened.folder: sum(plan.disk.get(name, 0) for name in missing)}
         if "fetch" in missing:
             needed |= to_download(loaded.science, plan.base_bytes)
         refuse_full_disk(needed)
-    if nodes.count > 1:
-        return bring_on_node(opened, wanted, reporter)
-    with opened.locked():
-        return opened.bring(wanted, reporter)
 
 
 def _refuse_devices(loaded: "Recipe", nodes: Nodes) -> None:

@@ -3,7 +3,6 @@
 The trainer's own evaluation averages the means of its batches; here every pair counts once.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -60,15 +59,28 @@ def heldout_logps(trainer: PreferenceTrainer, rows: Dataset, title: str, reporte
     return torch.cat([logps for _, logps in sorted(found, key=lambda one: one[0])])
 
 
-def compare(policy: torch.Tensor, reference: torch.Tensor, beta: float) -> HeldOut:
-    """Return the held-out figures of `policy` against `reference`, both (rows, 2) summed log-probabilities."""
+def each_pair(policy: torch.Tensor, reference: torch.Tensor, beta: float) -> dict[str, torch.Tensor]:
+    """Return what `HeldOut` averages, pair by pair.
+
+    Args:
+        policy: Summed log-probabilities, float64 of shape (rows, 2): chosen, rejected.
+        reference: The base's, likewise.
+        beta: The recipe's.
+
+    Returns:
+        float64 tensors of shape (rows,), by the names of `HeldOut`'s figures.
+    """
     rewards = beta * (policy - reference)
     margins = rewards[:, 0] - rewards[:, 1]
-    share: Callable[[torch.Tensor], float] = lambda truth: truth.double().mean().item()  # noqa: E731
-    return HeldOut(
-        pairs=len(policy),
-        loss=-functional.logsigmoid(margins).mean().item(),
-        accuracy=share(margins > 0),
-        margin=margins.mean().item(),
-        likelier=share(policy[:, 0] > policy[:, 1]),
-    )
+    return {
+        "loss": -functional.logsigmoid(margins),
+        "accuracy": (margins > 0).double(),
+        "margin": margins,
+        "likelier": (policy[:, 0] > policy[:, 1]).double(),
+    }
+
+
+def compare(policy: torch.Tensor, reference: torch.Tensor, beta: float) -> HeldOut:
+    """Return the held-out figures of `policy` against `reference`, both (rows, 2) summed log-probabilities."""
+    found = each_pair(policy, reference, beta)
+    return HeldOut(len(policy), **{name: values.mean().item() for name, values in found.items()})

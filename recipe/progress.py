@@ -1,5 +1,6 @@
 """What a person sees while a stage works: lines, tables and progress bars, or plain lines in a log."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from rich.text import Text
 
 T = TypeVar("T")
 SECONDS_A_LINE = 5.0
+WIDTH = 100  # of tables where there is no terminal
 
 
 class Bar(Protocol):
@@ -41,6 +43,8 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
         self.console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = WIDTH  # Rich's 80 would fold the cells of wide tables
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
 

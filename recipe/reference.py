@@ -64,8 +64,8 @@ def key_of(
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The reference's log-probabilities.
+class Scored:
+    """Log-probabilities of all rows of some sets.
 
     Attributes:
         logps: float64 tensors of shape (rows, 2), chosen and rejected, by the name of the set. The same on every
@@ -99,9 +99,7 @@ class Shards:
         except (OSError, ValueError, AttributeError):
             differs = [KEY]
         if differs:
-            reporter.warn(
-                f"{self.folder}: of another {differs[0]}; the reference's log-probabilities are computed anew"
-            )
+            reporter.warn(f"{self.folder}: of another {differs[0]}; its log-probabilities are computed anew")
             shutil.rmtree(self.folder)
         if not (self.folder / KEY).exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +132,7 @@ class Shards:
 
 def reference_logps(
     trainer: PreferenceTrainer, sets: Mapping[str, Dataset], kept: Shards, reporter: Reporter
-) -> Reference:
+) -> Scored:
     """Return the summed log-probability of each answer under the base, of all rows of all sets.
 
     Args:
@@ -143,30 +141,40 @@ def reference_logps(
         kept: Where shards are read from, and new ones written to.
         reporter: Shows the progress, and what was refused.
     """
+    with trainer.tuned.disable_adapter():
+        return kept_logps(trainer, sets, kept, "reference", reporter)
+
+
+def kept_logps(
+    trainer: PreferenceTrainer, sets: Mapping[str, Dataset], kept: Shards, title: str, reporter: Reporter
+) -> Scored:
+    """Return the summed log-probability of each answer under the trainer's model as it is now; `title` it on the bar.
+
+    The other arguments are those of `reference_logps`.
+    """
     accelerator = trainer.accelerator
     for first in (True, False):  # nodes may share the folder: then the others find it open
         if accelerator.is_local_main_process and accelerator.is_main_process is first:
             kept.open(reporter)
         accelerator.wait_for_everyone()
     wanted = [(name, shard) for name, rows in sets.items() for shard in shards(len(rows))]
-    with trainer.tuned.disable_adapter():
-        here = {place: kept.read(*place) for place in wanted}
-        found = {place: logps for place, logps in here.items() if logps is not None}
-        elsewhere = set(_gathered(trainer, list(found)))
-        missing = [place for place in wanted if place not in elsewhere]
-        mine = missing[accelerator.process_index :: accelerator.num_processes]
-        if missing:
-            with reporter.bar("reference", sum(len(shard) for _, shard in mine)) as bar:
-                for name, shard in mine:
-                    logps = score(trainer, sets[name].select(shard), bar)
-                    kept.write(name, shard, logps)
-                    found[name, shard] = logps
+    here = {place: kept.read(*place) for place in wanted}
+    found = {place: logps for place, logps in here.items() if logps is not None}
+    elsewhere = set(_gathered(trainer, list(found)))
+    missing = [place for place in wanted if place not in elsewhere]
+    mine = missing[accelerator.process_index :: accelerator.num_processes]
+    if missing:
+        with reporter.bar(title, sum(len(shard) for _, shard in mine)) as bar:
+            for name, shard in mine:
+                logps = score(trainer, sets[name].select(shard), bar)
+                kept.write(name, shard, logps)
+                found[name, shard] = logps
     everywhere = dict(_gathered(trainer, list(found.items())))
     joined = {
         name: torch.cat([everywhere[name, shard] for shard in shards(len(rows))])
         for name, rows in sets.items()
     }
-    return Reference(joined, computed=sum(len(shard) for _, shard in missing))
+    return Scored(joined, computed=sum(len(shard) for _, shard in missing))
 
 
 def _gathered(trainer: PreferenceTrainer, each: list[T]) -> list[T]:

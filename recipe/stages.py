@@ -67,4 +67,5 @@ REPORT = Stage(
 """Beside the others: no model needs it."""
 
 UPTO_CURATE = (fetch.STAGE, CURATE)
-STAGES = (*UPTO_CURATE, train.STAGE, merge.STAGE)
+UPTO_TRAIN = (*UPTO_CURATE, train.STAGE)
+STAGES = (*UPTO_TRAIN, merge.STAGE)

@@ -28,7 +28,7 @@ from recipe.memory import size_of
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
-from recipe.reference import Reference, Shards, key_of, reference_logps
+from recipe.reference import Scored, Shards, key_of, reference_logps
 from recipe.run import Run, Stage
 from recipe.schedule import Schedule, schedule_of
 from recipe.tokenized import Lengths, lengths_of, sha256_of, tokens_a_pair
@@ -146,7 +146,7 @@ def know_reference(
     heldout: Dataset,
     run: Run,
     reporter: Reporter,
-) -> Reference:
+) -> Scored:
     """Give a trainer the reference's log-probabilities of the rows that it will see; return them."""
     seen = sorted({place.row for place in schedule.places()})
     sets = {"train": train.select(seen), "heldout": heldout}

@@ -176,9 +176,7 @@ def test_another_key_is_refused(
     capsys.readouterr()
     other = Shards(kept.folder, key(trainer, **{name: "another"}))
     reference_logps(trainer, sets, other, Reporter(quiet=True))
-    assert (
-        f"of another {name}; the reference's log-probabilities are computed anew" in capsys.readouterr().err
-    )
+    assert f"of another {name}; its log-probabilities are computed anew" in capsys.readouterr().err
     assert scored() == 4
     assert json.loads((kept.folder / KEY).read_text())[name] == "another"
 
