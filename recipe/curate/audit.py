@@ -63,8 +63,7 @@ class Audit:
             )
             self._add_feedback(batch.chunk, batch.picks)
         counts = counts.with_columns(repeated.cast(pl.UInt32).alias("duplicate_prompt"))
-        self._add_noticed(counts, pairs.get_column("row_id"))
-        return notices.flags(counts)
+        return self._add_noticed(counts, pairs.select("row", id="row_id"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures of `audit.json`."""
@@ -78,15 +77,13 @@ class Audit:
         }
         return found | (self._of_feedback() if self.aspects else {})
 
-    def _add_noticed(self, counts: pl.DataFrame, ids: pl.Series) -> None:
-        names = [name for name in notices.UNITS if name in counts.columns]
-        long = (
-            counts.select(ids.alias("id"), *names)
-            .unpivot(names, index="id", variable_name="name", value_name="count")
-            .filter(pl.col("count") > 0)
-        )
-        self.noticed.add(long.group_by("name").agg(pl.col("count").sum()))
-        self.noticed_ids.append(long.select("name", "id"))
+    def _add_noticed(self, counts: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+        found = notices.flags(counts)
+        self.noticed.add(found.group_by("name").agg(pl.col("count").sum()))
+        self.noticed_ids.append(found.join(rows, on="row", maintain_order="left").select("name", "id"))
+        lists = found.group_by("row", maintain_order=True).agg(pl.col("name").alias("flags"))
+        flags = rows.join(lists, on="row", how="left", maintain_order="left").get_column("flags")
+        return flags.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
 
     def _add_feedback(self, chunk: Chunk, picks: pl.DataFrame) -> None:
         self.completions += len(chunk.answers)

@@ -119,11 +119,11 @@ def in_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def flags(counts: pl.DataFrame) -> pl.Series:
-    """Return the names that hold of each row of `in_feedback` or `in_pairs`, as a list."""
-    names = [name for name in counts.columns if name != "row"]
-    said = (pl.when(pl.col(name) > 0).then(pl.lit(name)) for name in names)
-    return counts.select(pl.concat_list(said).list.drop_nulls().alias("flags")).to_series()
+def flags(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return what holds of the rows of `in_feedback` or `in_pairs`: row, name, count, a line each, by row."""
+    names = [name for name in UNITS if name in counts.columns]
+    long = counts.unpivot(names, index="row", variable_name="name", value_name="count")
+    return long.filter(pl.col("count") > 0).sort("row", maintain_order=True)
 
 
 _TEXT = ("edge_whitespace", "replacement_character", "special_token")
