@@ -101,6 +101,7 @@ def _fill(size: int) -> int:
     return len(filled)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_process_is_its_own() -> None:
     small, large = (watched(_fill, size) for size in (1, 300_000_000))
     assert large.value == 300_000_000

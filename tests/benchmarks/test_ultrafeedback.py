@@ -189,6 +189,7 @@ def test_all_that_was_planted_is_told(made: tuple[Path, dict[str, Any]]) -> None
     assert sum(map(len, truth["suspicious"].values())) == scaled(stats()["score_10"], ROWS)
 
 
+@pytest.mark.slow
 def test_rows_come_as_a_stream() -> None:
     """A thousand rows more need hardly more memory: fewer bytes than these rows have."""
     next(make(10))  # the texts are there
