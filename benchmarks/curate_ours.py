@@ -1,0 +1,42 @@
+"""Our side of `curate.py`: raw rows to pairs, audit.json and feedback.parquet."""
+
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.watched import spent
+from benchmarks.work import Spent
+from recipe.curate import curate
+from recipe.curate.pair import OPTIONAL, Reason
+from recipe.curate.rules import Rules
+from recipe.progress import Reporter
+
+AS_ORIGINAL = Rules(leave_out=frozenset({Reason.EQUAL_RATINGS}))
+"""argilla/ultrafeedback-binarized-preferences left out nothing but rows without a better and a worse answer."""
+
+TEST_SIZE = 2000
+
+
+def as_original(raw: Path, out: Path) -> Spent:
+    """Curate as the original did, and return what it took; imports are done before."""
+    return _curate(raw, out, AS_ORIGINAL)
+
+
+def by_lowest(raw: Path, out: Path, by: Literal["ratings", "overall_score"]) -> Spent:
+    """Curate with nothing left to chance: the worst answer is rejected. All that can be is left out."""
+    return _curate(raw, out, Rules(by=by, rejected="lowest", leave_out=OPTIONAL))
+
+
+def _curate(raw: Path, out: Path, rules: Rules) -> Spent:
+    started = spent()
+    with raw.open("rb") as file:  # a small set has no 2,000 pairs to hold out
+        few = sum(1 for _ in zip(file, range(2 * TEST_SIZE), strict=False)) < 2 * TEST_SIZE
+    curate(
+        [raw],
+        None,
+        out,
+        rules=rules,
+        dataset_format="ultrafeedback",
+        test_size=1 if few else TEST_SIZE,
+        reporter=Reporter(quiet=True, stderr=True),
+    )
+    return spent() - started
