@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.uf_marks import ASPECTS, PROMPTS, draw, scaled, share, stats
-from benchmarks.ultrafeedback import make, write
+from benchmarks.ultrafeedback import BLOCK, make, write
 from recipe.progress import Reporter
 
 ROWS = 2000
@@ -194,13 +194,13 @@ def test_rows_come_as_a_stream() -> None:
     """A thousand rows more need hardly more memory: fewer bytes than these rows have."""
     next(make(10))  # the texts are there
     peaks, size = [], 0
-    for count in (1024, 2048):
+    for count in (2 * BLOCK, 3 * BLOCK):  # the last block is there while the next one is made
         tracemalloc.start()
         for row in make(count):
             size = max(size, len(json.dumps(row)))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 1024 * 1000  # a row has 14,000 bytes on average
+    assert peaks[1] - peaks[0] < BLOCK * 1000  # a row has 14,000 bytes on average
 
 
 def test_shares_of_a_total_add_up() -> None:
