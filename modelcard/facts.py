@@ -45,6 +45,8 @@ class Data:
     differ: float | None
     faulty: int | None
     sha256: dict[str, str]
+    published: str | None
+    """The repository that the pairs are published in, in the same release."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,12 @@ class Facts:
     adapter_bytes: int
 
 
-def read_facts(run: Run) -> Facts:
+def read_facts(run: Run, *, with_data: bool = False) -> Facts:
     """Read the facts of a run whose stages up to `merge` are done.
+
+    Args:
+        run: The run.
+        with_data: Whether the pairs are published in the same release.
 
     Raises:
         MissingFactError: An artifact is not there.
@@ -112,6 +118,7 @@ def read_facts(run: Run) -> Facts:
             differ=audit["chosen_differs_share"] if audit else None,
             faulty=audit["faulty_completions"] if audit else None,
             sha256=source["sha256"],
+            published=run.recipe.release.hub_dataset_id if with_data else None,
         ),
         training=Training(
             metrics,
