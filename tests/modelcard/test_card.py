@@ -43,6 +43,23 @@ def test_metadata_of_both_repositories(run: Run) -> None:
         assert "datasets" not in front[kind]  # a local file is no repository
 
 
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+def test_published_pairs_are_named_beside_what_they_were_made_of(
+    trained: Path, tiny: Path, tmp_path: Path, kind: Kind
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    recipe = load_recipe(tiny / "tiny.yaml", ["hub_dataset_id=notus/tiny-preferences", "dataset_license=mit"])
+    run = Run(tmp_path / "run", recipe)
+    inputs = json.loads(run.path("inputs", "inputs.json").read_text())
+    inputs["data"] |= {"name": "openbmb/UltraFeedback", "source": "hub", "revision": "c0ffee"}
+    run.path("inputs", "inputs.json").write_text(json.dumps(inputs))
+    with_data, without = (render(read_facts(run, with_data=asked), kind) for asked in (True, False))
+    both = ["notus/tiny-preferences", "openbmb/UltraFeedback"]
+    assert yaml.safe_load(with_data.split("---\n")[1])["datasets"] == both
+    assert yaml.safe_load(without.split("---\n")[1])["datasets"] == both[1:]
+    assert "notus/tiny-preferences" not in without  # it may not be there
+
+
 def test_the_figures_are_the_artifacts(run: Run) -> None:
     card = render(read_facts(run), "adapter")
     metrics = json.loads((run.folder / "training" / "metrics.json").read_text())
