@@ -44,6 +44,11 @@ def placeless(name: str) -> str:
     return f"local:{whole_path(name).name}" if source_of(name) == "local" else name
 
 
+def placeless_file(name: str) -> str:
+    """Return the name of a local file without the folder that it lies in."""
+    return f"local:{whole_path(name).name}"
+
+
 def whole_path(name: str | Path) -> Path:
     """Return an absolute path without `..` and `~`; links are not followed, as what they lead to has other names."""
     return Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 - resolve() follows links
@@ -75,6 +80,14 @@ class Science(_Section):
     dataset_format: Literal["auto", "ultrafeedback", "argilla", "pairs", "messages", "sharegpt"] = "auto"
     dataset_splits: Annotated[list[str], Field(min_length=1, max_length=2)] = ["train"]
     binarize_by: Literal["ratings", "overall_score"] = "ratings"
+    binarize_rejected: Literal["random", "lowest", "next"] = "random"
+    binarize_min_margin: Annotated[float, Field(ge=0)] = 0.0
+    only_sources: Annotated[list[str], Field(min_length=1)] | None = None
+    drop_sources: list[str] = []
+    fix_scores: Literal["none", "openbmb"] = "none"
+    overrides: str | None = None  # a file of corrections by row id
+    contamination: list[str] = []  # files of benchmarks that the prompts are compared with
+    drop_contaminated: Literal["none", "exact", "13-gram", "8-gram"] = "none"
     test_size: Positive = 2000
     leave_out: list[Literal["empty_prompt", "empty_response", "equal_answers", "equal_ratings"]] = [
         "empty_prompt",
@@ -140,6 +153,15 @@ class Science(_Section):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _something_to_drop(self) -> "Science":
+        if self.drop_contaminated != "none" and not self.contamination:
+            raise ValueError("drop_contaminated: nothing to compare with; name files in `contamination`")
+        both = sorted(set(self.only_sources or ()) & set(self.drop_sources))
+        if both:
+            raise ValueError(f"drop_sources: {both[0]} is in only_sources too; take it out of one")
+        return self
+
     @property
     def global_batch_size(self) -> int:
         """Pairs of one optimizer step."""
@@ -177,7 +199,13 @@ class Science(_Section):
         values = self.model_dump(mode="json")
         values["leave_out"] = sorted(set(values["leave_out"]))
         places = ("model_name_or_path", "tokenizer", "dataset")
-        return values | {key: placeless(values[key]) for key in places if values[key] is not None}
+        files = ("overrides",)
+        return (
+            values
+            | {key: placeless(values[key]) for key in places if values[key] is not None}
+            | {key: placeless_file(values[key]) for key in files if values[key] is not None}
+            | {"contamination": [placeless_file(name) for name in values["contamination"]]}
+        )
 
 
 class Execution(_Section):

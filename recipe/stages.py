@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from recipe import fetch, merge, train
-from recipe.curate import curate
+from recipe.curate import Rules, curate
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
@@ -15,11 +15,9 @@ def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         data["train"],
         data["heldout"],
         out / "data",
+        rules=Rules.of(science),
         dataset_format=science.dataset_format,
-        by=science.binarize_by,
         test_size=science.test_size,
-        leave_out=science.leave_out,
-        seed=science.seed,
         reporter=reporter,
     )
     said: dict[str, object] = {

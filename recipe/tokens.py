@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from recipe.builtin import make_feedback
 from recipe.builtin.base import base_tokenizer
-from recipe.curate import pairs_in_order
+from recipe.curate import Rules, pairs_in_order
 from recipe.curate.pair import Reason
 from recipe.fetch import bring_data, bring_tokenizer
 from recipe.progress import Reporter
@@ -58,11 +58,7 @@ class RecipeTokens:
         with tempfile.TemporaryDirectory() as folder:
             train, _, _ = bring_data(science, Path(folder), self.reporter)
             for number, pair in pairs_in_order(
-                train,
-                dataset_format=science.dataset_format,
-                by=science.binarize_by,
-                leave_out=science.leave_out,
-                seed=science.seed,
+                train, rules=Rules.of(science), dataset_format=science.dataset_format
             ):
                 if isinstance(pair, Reason):
                     self.left_out[pair] += 1

@@ -1,7 +1,8 @@
 """Feedback in, preference pairs out: reading, binarization, split and a full account of every row."""
 
 from recipe.curate.files import data_files
-from recipe.curate.report import CurateSummary
+from recipe.curate.rules import Rules
+from recipe.curate.summary import CurateSummary
 from recipe.curate.stage import count_rows, curate, pairs_in_order
 
-__all__ = ["CurateSummary", "count_rows", "curate", "data_files", "pairs_in_order"]
+__all__ = ["CurateSummary", "Rules", "count_rows", "curate", "data_files", "pairs_in_order"]

@@ -1,161 +1,132 @@
-"""UltraFeedback's rows of rated completions into pairs, and an audit of its two kinds of rating.
+"""Which of a row's rated answers is chosen and which rejected, as column operations over all rows at once.
 
-The rules are those of argilla/ultrafeedback-binarized-preferences: chosen is the completion with the
-highest mean of the aspect ratings, rejected a random one of those rated lower, as in the Zephyr paper.
-`overall_score` in place of the mean gives Zephyr's HuggingFaceH4/ultrafeedback_binarized.
+The rules are those of argilla/ultrafeedback-binarized-preferences: chosen is the answer with the highest mean of the
+aspect ratings, rejected a random one of those rated lower, as in the Zephyr paper. `overall_score` in place of the
+mean gives Zephyr's HuggingFaceH4/ultrafeedback_binarized.
 """
 
-import hashlib
-import json
-import math
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+import polars as pl
 
-from recipe.curate.pair import BadRow, LeftOut, Pair, Reason, Row, Turn, kind, text
+from recipe.curate.digest import sha256
+from recipe.curate.feedback import Chunk
+from recipe.curate.pair import Reason
+from recipe.curate.rules import SCORE_OF, Rules
 
-By = Literal["ratings", "overall_score"]
-
-
-class Completion(NamedTuple):
-    """One of the answers to an instruction; `rating` is the mean over aspects, None if nothing was rated."""
-
-    model: str | None
-    response: Any
-    rating: float | None
-    overall_score: float | None
-
-    def score(self, by: By) -> float | None:
-        """Return the number that decides, under `by`, how good the answer is."""
-        return self.rating if by == "ratings" else self.overall_score
+_CLOSE = 1e-9  # ratings are means: 4 1/3 less 3 1/3 is a little less than 1
+_DRAW = 15  # hex digits of a draw: 60 bits, within a 64-bit integer
 
 
-@dataclass
-class Audit:
-    """How far the two kinds of rating disagree, over all rows, those left out included."""
+def pick(chunk: Chunk, rules: Rules) -> pl.DataFrame:
+    """Return the choice in each row of `chunk`, in its order.
 
-    completions: int = 0
-    faulty_completions: int = 0
-    """`overall_score` 10 with a mean rating of 2 or less: most likely a 1 misread (UltraFeedback issue 8)."""
-    rows_compared: int = 0
-    """Rows in which both kinds of rating have a best completion and a worse one."""
-    chosen_differs: int = 0
-    """Rows among these in which it is not the same one."""
+    Of several best answers the first in the row is chosen; `lowest` and `next` take the first of several too. The
+    random rejected one is drawn by a seed made of the recipe's and the row's texts, so that it stays the same wherever
+    the row stands, and whatever else is rated how.
 
-    def add(self, completions: list[Completion]) -> None:
-        """Count one row."""
-        self.completions += len(completions)
-        self.faulty_completions += sum(
-            one.overall_score == 10 and one.rating is not None and one.rating <= 2 for one in completions
-        )
-        try:
-            by_ratings, by_score = _best(completions, "ratings"), _best(completions, "overall_score")
-        except LeftOut:
-            return
-        self.rows_compared += 1
-        self.chosen_differs += by_ratings is not by_score
+    Args:
+        chunk: Rows and answers, with the scores that count.
+        rules: By what, which one is rejected, by how much it has to be worse.
 
-
-def binarize(row: Row, by: By, seed: int, audit: Audit) -> Pair:
-    """Make a pair of an UltraFeedback row.
-
-    Of several best completions the first in the row is chosen. The random rejected one is drawn by a seed
-    made of `seed` and the row's texts, so that it stays the same wherever the row stands. A completion's own
-    system prompt is not part of the prompt, as it was not in the original.
-
-    Raises:
-        LeftOut: Fewer than two completions are rated, all rated the same, or a needed text is null.
-        BadRow: A completion is not what the format promises.
+    Returns:
+        row; by_ratings and by_score (Int64: the place of the best answer under each, null if there is no better and
+        worse one); chosen, rejected (Int64, null if there is no pair), reason (String, why there is none).
     """
-    completions = _completions(row, by)
-    audit.add(completions)
-    chosen = _best(completions, by)
-    instruction = text(row["instruction"], "column 'instruction'")
-    top = chosen.score(by)
-    lower = [one for one in completions if one.score(by) is not None and one.score(by) != top]
-    content = [seed, instruction, [[one.model, one.response] for one in completions]]
-    draw = hashlib.sha256(json.dumps(content, default=str).encode()).digest()
-    rejected = lower[int.from_bytes(draw[:8]) % len(lower)]
-    return Pair(
-        prompt=(Turn("user", instruction),),
-        chosen=text(chosen.response, "the chosen completion's response"),
-        rejected=text(rejected.response, "the rejected completion's response"),
-        source=label(row, "source"),
-        chosen_model=chosen.model,
-        rejected_model=rejected.model,
-        chosen_rating=top,
-        rejected_rating=rejected.score(by),
+    column = SCORE_OF[rules.by]
+    found = chunk.answers.group_by("row").agg(
+        _best("rating").alias("by_ratings"),
+        _best("overall_score").alias("by_score"),
+        pl.col(column).count().alias("rated"),
+        pl.col(column).max().alias("top"),
+        pl.col(column).min().alias("low"),
+        _rejectable(column, rules).alias("rejectable"),
+    )
+    rows = chunk.rows.select("row", "id").join(found, on="row", how="left", maintain_order="left")
+    reason = (
+        pl.when(pl.col("rated").fill_null(0) < 2)
+        .then(pl.lit(Reason.TOO_FEW_COMPLETIONS.value))
+        .when(pl.col("low") == pl.col("top"))
+        .then(pl.lit(Reason.EQUAL_RATINGS.value))
+        .when(pl.col("rejectable").list.len() == 0)
+        .then(pl.lit(Reason.MARGIN_TOO_SMALL.value))
+    )
+    many = pl.col("rejectable").list.len()
+    place = pl.lit(0) if rules.rejected != "random" else _draw(rules.seed) % pl.max_horizontal(many, 1)
+    return rows.select(
+        "row",
+        "by_ratings",
+        "by_score",
+        reason.alias("reason"),
+        pl.col("by_ratings" if rules.by == "ratings" else "by_score").alias("best"),
+        pl.col("rejectable").list.get(place, null_on_oob=True).alias("rejected"),
+    ).select(
+        "row",
+        "by_ratings",
+        "by_score",
+        *(pl.when(pl.col("reason").is_null()).then(pl.col(name)).alias(to) for name, to in _SIDES),
+        "reason",
     )
 
 
-def number(value: object, what: str) -> float | None:
-    """Return a rating, which `what` names, as a number; None for null, NaN and "N/A".
+_SIDES = (("best", "chosen"), ("rejected", "rejected"))
 
-    Raises:
-        BadRow: It is no number.
-    """
-    if value is None or (isinstance(value, str) and value.strip() == "N/A"):
-        return None
-    try:
-        parsed = (
-            float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.inf
+
+def pairs_of(chunk: Chunk, picks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Return a pair for each row of `chunk`, in the columns of `table.PAIRS`; its texts are null if there is none."""
+    column = SCORE_OF[rules.by]
+    rows = chunk.rows.join(
+        picks.select("row", "chosen", "rejected", "reason"), on="row", maintain_order="left"
+    )
+    for side in ("chosen", "rejected"):
+        answers = chunk.answers.select(
+            "row",
+            pl.col("place").alias(side),
+            pl.col("response").alias(f"{side}_response"),
+            pl.col("model").alias(f"{side}_model"),
+            pl.col(column).alias(f"{side}_rating"),
         )
-    except (ValueError, OverflowError):
-        parsed = math.inf
-    if math.isinf(parsed):
-        raise BadRow(f"{what} is {str(value)[:20]!r}, not a number, null or 'N/A'")
-    return None if math.isnan(parsed) else parsed
+        rows = rows.join(answers, on=["row", side], how="left", maintain_order="left")
+    invalid = pl.col("notes").list.contains(Reason.INVALID_UNICODE.value)
+    prompt = pl.concat_list(pl.struct(pl.lit("user").alias("role"), pl.col("instruction").alias("content")))
+    missing = pl.col("instruction").is_null() | pl.col("notes").list.contains("null_completions")
+    return rows.select(
+        "row",
+        "line",
+        pl.col("id").alias("row_id"),
+        pl.when(pl.col("instruction").is_not_null()).then(prompt).alias("prompt"),
+        pl.col("chosen_response").alias("chosen"),
+        pl.col("rejected_response").alias("rejected"),
+        "source",
+        "chosen_model",
+        "rejected_model",
+        "chosen_rating",
+        "rejected_rating",
+        pl.when(missing)
+        .then(pl.lit(Reason.NULL_FIELD.value))
+        .when(pl.col("reason").is_not_null())
+        .then(pl.col("reason"))
+        .when(invalid)
+        .then(pl.lit(Reason.INVALID_UNICODE.value))
+        .alias("reason"),
+    )
 
 
-def label(row: Row, column: str) -> str | None:
-    """Return a text that only describes the row (its source, the model that answered), or None."""
-    value = row.get(column)
-    return value if isinstance(value, str) else None
+def _best(column: str) -> pl.Expr:
+    """Return the place of the first best answer; null unless there is a worse one."""
+    score = pl.col(column)
+    best = pl.col("place").filter(score == score.max()).first()
+    return pl.when(score.min() < score.max()).then(best)
 
 
-def _best(completions: list[Completion], by: By) -> Completion:
-    rated = [(score, one) for one in completions if (score := one.score(by)) is not None]
-    if len(rated) < 2:
-        raise LeftOut(Reason.TOO_FEW_COMPLETIONS)
-    top, best = max(rated, key=lambda pair: pair[0])  # the first of several
-    if all(score == top for score, _ in rated):
-        raise LeftOut(Reason.EQUAL_RATINGS)
-    return best
+def _rejectable(column: str, rules: Rules) -> pl.Expr:
+    """Return the places of the answers that may be rejected, the one that is, unless it is drawn, first."""
+    score = pl.col(column)
+    worse = (score < score.max()) & (score.max() - score >= rules.min_margin - _CLOSE)
+    places = pl.col("place").filter(worse)
+    if rules.rejected == "random":
+        return places
+    return places.sort_by(score.filter(worse), descending=rules.rejected == "next", maintain_order=True)
 
 
-def _completions(row: Row, by: By) -> list[Completion]:
-    if row["completions"] is None:
-        raise LeftOut(Reason.NULL_FIELD)
-    needed = ("response", "annotations" if by == "ratings" else "overall_score")
-    completions = []
-    for place, raw in enumerate(row["completions"], 1):
-        what = f"completion {place}"
-        if raw is None:
-            continue
-        if not isinstance(raw, dict):
-            raise BadRow(f"{what} is {kind(raw)}, not an object")
-        for key in needed:
-            if key not in raw:
-                raise BadRow(f"{what} has no {key!r}, which format ultrafeedback by {by} needs")
-        rating = _mean_rating(raw.get("annotations"), what)
-        score = number(raw.get("overall_score"), f"overall_score of {what}")
-        completions.append(Completion(label(raw, "model"), raw["response"], rating, score))
-    return completions
-
-
-def _mean_rating(annotations: object, what: str) -> float | None:
-    """Return the mean over all aspects' ratings; an aspect is an object with a Rating, or a list of such."""
-    if annotations is None:
-        return None
-    if not isinstance(annotations, dict):
-        raise BadRow(f"annotations of {what} is {kind(annotations)}, not an object by aspect")
-    ratings = []
-    for aspect, notes in annotations.items():
-        for note in notes if isinstance(notes, list) else [notes]:
-            if note is None:
-                continue
-            if not isinstance(note, dict) or "Rating" not in note:
-                raise BadRow(f"aspect {aspect!r} of {what} has no 'Rating'")
-            rating = number(note["Rating"], f"Rating of aspect {aspect!r} of {what}")
-            if rating is not None:
-                ratings.append(rating)
-    return sum(ratings) / len(ratings) if ratings else None
+def _draw(seed: int) -> pl.Expr:
+    text = pl.concat_str(pl.lit(f"{seed}:"), pl.col("id"))
+    return sha256(text).str.head(_DRAW).str.to_integer(base=16)

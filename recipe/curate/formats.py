@@ -5,42 +5,36 @@ row to a pair. A null is allowed in every column (the row is left out and counte
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from recipe.curate.binarize import Audit, By, binarize, label, number
+from recipe.curate import feedback
 from recipe.curate.pair import (
-    OPTIONAL,
     BadRow,
     LeftOut,
     Pair,
     Reason,
     Row,
     Turn,
-    checked,
     kind,
+    label,
+    number,
+    refuse_bad_order,
     text,
 )
 from recipe.errors import UserError
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the binarization of rated completions goes by, what it noticed on its way, and which pairs go."""
-
-    by: By
-    seed: int
-    leave_out: frozenset[Reason] = OPTIONAL
-    audit: Audit = field(default_factory=Audit)
-
-
-@dataclass(frozen=True)
 class Format:
-    """A format: its columns with their types, and the function that makes a pair of a row."""
+    """A format: its columns with their types, and the function that makes a pair of a row.
+
+    `convert` is None where pairs are made of many rows at once, by columns (`feedback`, `binarize`).
+    """
 
     name: str
     columns: Mapping[str, type]
-    convert: Callable[[Row, Rules], Pair]
+    convert: Callable[[Row], Pair] | None
 
     def fits(self, row: Row) -> bool:
         """Whether all columns are there and hold what they should, or null."""
@@ -61,22 +55,18 @@ class Format:
         return f"{self.name} ({', '.join(self.columns)})"
 
 
-def _ultrafeedback(row: Row, rules: Rules) -> Pair:
-    return binarize(row, rules.by, rules.seed, rules.audit)
-
-
-def _argilla(row: Row, _: Rules) -> Pair:
+def _argilla(row: Row) -> Pair:
     turns = (Turn("user", text(row["instruction"], "column 'instruction'")),)
     ratings = (row["chosen_avg_rating"], row["rejected_avg_rating"])
     return _pair(row, turns, row["chosen_response"], row["rejected_response"], ratings)
 
 
-def _pairs(row: Row, _: Rules) -> Pair:
+def _pairs(row: Row) -> Pair:
     turns = (Turn("user", text(row["prompt"], "column 'prompt'")),)
     return _pair(row, turns, row["chosen"], row["rejected"], _scores(row))
 
 
-def _messages(row: Row, _: Rules) -> Pair:
+def _messages(row: Row) -> Pair:
     """TRL's conversational rows, with or without a prompt of their own, and the H4 rows of UltraFeedback."""
     *before, chosen = _turns(row["chosen"], "chosen")
     *other, rejected = _turns(row["rejected"], "rejected")
@@ -97,7 +87,7 @@ def _messages(row: Row, _: Rules) -> Pair:
     return _pair(row, tuple(before), chosen.content, rejected.content, _scores(row))
 
 
-def _sharegpt(row: Row, _: Rules) -> Pair:
+def _sharegpt(row: Row) -> Pair:
     turns = _turns(row["conversations"], "conversations", "from", "value")
     chosen, rejected = (_turns([row[side]], side, "from", "value")[0] for side in ("chosen", "rejected"))
     if chosen.role != "assistant" or rejected.role != "assistant":
@@ -106,7 +96,7 @@ def _sharegpt(row: Row, _: Rules) -> Pair:
 
 
 FORMATS = (
-    Format("ultrafeedback", {"instruction": str, "completions": list}, _ultrafeedback),
+    Format("ultrafeedback", feedback.COLUMNS, None),
     Format(
         "argilla",
         {
@@ -170,14 +160,19 @@ class Recognizer:
         self.rows += 1
         return possible[0]
 
-    def pair(self, row: Row, rules: Rules) -> Pair:
-        """Return the pair of `row`, if a model can learn from it.
+    def pair(self, row: Row) -> Pair:
+        """Return the pair of `row`.
 
         Raises:
             LeftOut: It gives none, for this reason.
             BadRow: As `recognise`.
         """
-        return checked(self.recognise(row).convert(row, rules), rules.leave_out)
+        convert = self.recognise(row).convert
+        if convert is None:
+            raise TypeError(f"the rows of format {self.format.name} are not converted one by one")
+        pair = convert(row)
+        refuse_bad_order(pair)
+        return pair
 
     def _explain(self, row: Row) -> str:
         expected, other = self.format, next((one.name for one in FORMATS if one.fits(row)), None)

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from recipe.errors import UserError
 
 Row = dict[str, Any]
 """A row as it was read: columns by name, values as JSON or Arrow gave them."""
@@ -25,6 +28,12 @@ class Reason(StrEnum):
     """Fewer than two completions have a rating."""
     EQUAL_RATINGS = "equal_ratings"
     """No answer is rated better than another."""
+    MARGIN_TOO_SMALL = "margin_too_small"
+    """No answer is rated worse by as much as the recipe asks for."""
+    SOURCE_LEFT_OUT = "source_left_out"
+    """The recipe leaves out the rows of this source."""
+    CONTAMINATED = "contaminated"
+    """The prompt overlaps with a benchmark's text, as much as the recipe asks for."""
     INVALID_UNICODE = "invalid_unicode"
     r"""A text holds half a character (a lone surrogate such as `\ud83d`), which UTF-8 cannot write."""
     EMPTY_PROMPT = "empty_prompt"
@@ -43,8 +52,12 @@ class LeftOut(Exception):  # noqa: N818  an outcome, not an error
         self.reason = reason
 
 
-class BadRow(Exception):  # noqa: N818  the stage adds the place and makes it a UserError
+class BadRow(Exception):  # noqa: N818  with its place it becomes a UserError
     """The row is not what its format promises: a mistake in the data that the user has to see."""
+
+    def at(self, place: object) -> UserError:
+        """Return it as the mistake that it is, at `place`."""
+        return UserError(" ".join(f"{place}: {self}".splitlines()))
 
 
 class Turn(NamedTuple):
@@ -67,11 +80,6 @@ class Pair:
     chosen_rating: float | None = None
     rejected_rating: float | None = None
 
-    @property
-    def id(self) -> str:
-        """16 hex digits over the texts: two pairs with one id are the same to a model."""
-        return digest([self.prompt, self.chosen, self.rejected])
-
 
 def digest(content: object) -> str:
     """Return the first 16 hex digits of the SHA-256 of `content` as JSON, whatever the order of its keys."""
@@ -85,37 +93,17 @@ Where there is no pair, nothing can be switched off: raw ratings that are all eq
 """
 
 
-def checked(pair: Pair, leave_out: frozenset[Reason] = OPTIONAL) -> Pair:
-    """Return `pair` if a model can learn from it.
-
-    Args:
-        pair: As its format made it.
-        leave_out: Those of the `OPTIONAL` reasons that count; the others always do.
-
-    Raises:
-        LeftOut: With the first of the reasons that holds, in the order of the checks below.
-    """
+def refuse_bad_order(pair: Pair) -> None:
+    """Raise LeftOut if the turns of the prompt can't come before an answer, or a text is no Unicode."""
     if not pair.prompt:
         raise LeftOut(Reason.EMPTY_PROMPT)
     roles = [turn.role for turn in pair.prompt]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if len(turns) % 2 == 0 or turns != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
         raise LeftOut(Reason.BAD_TURN_ORDER)
-    rated_equal = pair.chosen_rating is not None and pair.chosen_rating == pair.rejected_rating
-    _leave_out_if(rated_equal, Reason.EQUAL_RATINGS, leave_out)
     labels = (pair.source or "", pair.chosen_model or "", pair.rejected_model or "")
-    if not all(map(_encodes, (*(turn.content for turn in pair.prompt), pair.chosen, pair.rejected, *labels))):
+    if not all(map(encodes, (*(turn.content for turn in pair.prompt), pair.chosen, pair.rejected, *labels))):
         raise LeftOut(Reason.INVALID_UNICODE)
-    _leave_out_if(not pair.prompt[-1].content.strip(), Reason.EMPTY_PROMPT, leave_out)
-    empty = not pair.chosen.strip() or not pair.rejected.strip()
-    _leave_out_if(empty, Reason.EMPTY_RESPONSE, leave_out)
-    _leave_out_if(pair.chosen == pair.rejected, Reason.EQUAL_ANSWERS, leave_out)
-    return pair
-
-
-def _leave_out_if(true: bool, reason: Reason, leave_out: frozenset[Reason]) -> None:
-    if true and reason in leave_out:
-        raise LeftOut(reason)
 
 
 def text(value: object, what: str) -> str:
@@ -148,7 +136,8 @@ def kind(value: object) -> str:
     return _KINDS.get(type(value), type(value).__name__)
 
 
-def _encodes(content: str) -> bool:
+def encodes(content: str) -> bool:
+    """Whether UTF-8 can write `content`: it holds no half of a character."""
     if content.isascii():
         return True
     try:
@@ -156,3 +145,28 @@ def _encodes(content: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def number(value: object, what: str) -> float | None:
+    """Return a rating, which `what` names, as a number; None for null, NaN and "N/A".
+
+    Raises:
+        BadRow: It is no number.
+    """
+    if value is None or (isinstance(value, str) and value.strip() == "N/A"):
+        return None
+    try:
+        parsed = (
+            float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.inf
+        )
+    except (ValueError, OverflowError):
+        parsed = math.inf
+    if math.isinf(parsed):
+        raise BadRow(f"{what} is {str(value)[:20]!r}, not a number, null or 'N/A'")
+    return None if math.isnan(parsed) else parsed
+
+
+def label(row: Row, column: str) -> str | None:
+    """Return a text that only describes the row (its source, the model that answered), or None."""
+    value = row.get(column)
+    return value if isinstance(value, str) else None

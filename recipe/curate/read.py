@@ -1,13 +1,17 @@
-"""Rows out of JSONL, JSON arrays and Parquet, one after the other, each with its place."""
+"""Rows out of JSONL, JSON arrays and Parquet: one after the other, or as lines of JSON by the block."""
 
 import codecs
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +20,10 @@ from recipe.curate.pair import Row, kind
 from recipe.errors import UserError
 
 _CHUNK = 1 << 20  # characters of an array, or bytes to hash, taken at a time
-_BATCH = 1024  # Parquet rows held at a time
+_BATCH = 1024  # rows of Parquet or of an array held at a time
+_BLOCK = 1 << 24  # bytes of lines held at a time
+LONGEST_LINE = 1 << 28
+"""Bytes of a line, or characters of an item: more is no row of text, and would fill the memory."""
 
 
 class Place(NamedTuple):
@@ -28,6 +35,13 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}, {self.unit} {self.number}"
+
+
+class Block(NamedTuple):
+    """Some rows of a file: `lines` each one JSON object, `numbers` where each stands, counted from 1."""
+
+    numbers: pl.Series
+    lines: pl.Series
 
 
 @dataclass(frozen=True)
@@ -46,16 +60,50 @@ class Source:
         """
         self.check()
         if self.path.suffix == ".parquet":
-            unit, values = "row", _parquet(self.path)
-        elif self._is_array():
-            unit, values = "item", _array(self.path)
+            values = _parquet(self.path)
+        elif self._is_array:
+            values = _array(self.path)
         else:
-            unit, values = "line", _lines(self.path)
+            values = _lines(self.path)
         for number, value in values:
-            place = Place(self.path, unit, number)
-            if not isinstance(value, dict):
-                raise UserError(f"{place}: {kind(value)}, but a row is an object with named columns; mend it")
-            yield place, value
+            yield self.place(number), self.row(number, value)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows as lines of JSON, some megabytes at a time; blank lines are no rows.
+
+        Raises:
+            UserError: As `rows`, but for lines that are no JSON or no object: these come as they are.
+        """
+        self.check()
+        if self.path.suffix == ".parquet":
+            yield from _parquet_blocks(self.path)
+        elif self._is_array:
+            items = _array(self.path)
+            while some := list(islice(items, _BATCH)):
+                numbers = pl.Series([number for number, _ in some], dtype=pl.Int64)
+                yield Block(numbers, pl.Series([json.dumps(item) for _, item in some]))
+        else:
+            yield from _line_blocks(self.path)
+
+    def parse(self, number: int, line: str) -> Row:
+        """Return the row of a line that `blocks` gave.
+
+        Raises:
+            UserError: It is no JSON, or no object.
+        """
+        return self.row(number, _parsed(self.path, number, line))
+
+    def row(self, number: int, value: object) -> Row:
+        """Return `value`, which stands at `number`, if it is a row."""
+        if not isinstance(value, dict):
+            place = self.place(number)
+            raise UserError(f"{place}: {kind(value)}, but a row is an object with named columns; mend it")
+        return value
+
+    def place(self, number: int) -> Place:
+        """Return where row `number` stands."""
+        unit = "row" if self.path.suffix == ".parquet" else "item" if self._is_array else "line"
+        return Place(self.path, unit, number)
 
     def check(self) -> None:
         """Raise UserError if there is no such file, or none that can be read."""
@@ -82,7 +130,7 @@ class Source:
         if self.path.suffix == ".parquet":
             rows: int | None = _open_parquet(self.path).metadata.num_rows
         else:
-            rows = None if self._is_array() else lines
+            rows = None if self._is_array else lines
         return sha256.hexdigest(), rows
 
     def count(self) -> int:
@@ -94,11 +142,12 @@ class Source:
         self.check()
         if self.path.suffix == ".parquet":
             return int(_open_parquet(self.path).metadata.num_rows)
-        if self._is_array():
+        if self._is_array:
             return sum(1 for _ in self.rows())
         with self.path.open("rb") as file:
             return sum(1 for line in file if line.strip())
 
+    @cached_property
     def _is_array(self) -> bool:
         """Whether a `.json` file is an array; if not, it holds one object a line."""
         if self.path.suffix != ".json":
@@ -111,17 +160,60 @@ class Source:
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     # Only "\n" ends a line: a text may hold U+2028 and its like.
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise _too_long(path, number)
             try:
                 content = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode()
             except UnicodeDecodeError as error:
                 raise _not_utf8(path) from error
-            if content.isspace() or not content:
+            if not content.isspace() and content:
+                yield number, _parsed(path, number, content)
+
+
+def _parsed(path: Path, number: int, content: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, number, error) from error
+
+
+def _line_blocks(path: Path) -> Iterator[Block]:
+    with path.open("rb") as file:
+        before, rest = 0, b""
+        while chunk := file.read(_BLOCK):
+            end = chunk.rfind(b"\n") + 1
+            if not end:
+                rest += chunk
+                if len(rest) > LONGEST_LINE:
+                    raise _too_long(path, before + 1)
                 continue
-            try:
-                yield number, json.loads(content)
-            except (ValueError, RecursionError) as error:
-                raise _broken(path, number, error) from error
+            block = _lines_of(path, before, rest + chunk[:end])
+            before, rest = before + block.lines.len(), chunk[end:]
+            yield _without_blanks(block)
+        if rest:
+            yield _without_blanks(_lines_of(path, before, rest))
+
+
+def _lines_of(path: Path, before: int, content: bytes) -> Block:
+    if before == 0:
+        content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        lines = pl.read_lines(io.BytesIO(content)).to_series()
+    except pl.exceptions.ComputeError:
+        raise _not_utf8(path) from None
+    numbers = pl.int_range(before + 1, before + 1 + len(lines), eager=True)
+    longest = lines.str.len_bytes().max() or 0
+    if isinstance(longest, int) and longest > LONGEST_LINE:
+        raise _too_long(path, before + 1 + (lines.str.len_bytes().arg_max() or 0))
+    return Block(numbers, lines)
+
+
+def _without_blanks(block: Block) -> Block:
+    filled = block.lines.str.strip_chars() != ""
+    return block if filled.all() else Block(block.numbers.filter(filled), block.lines.filter(filled))
 
 
 def _array(path: Path) -> Iterator[tuple[int, Any]]:
@@ -192,21 +284,46 @@ class _ArrayScanner:
         """Drop what was used and read on, more each time an item is long; False at the file's end."""
         rest = self.text[self.at :]
         chunk = self.file.read(max(_CHUNK, len(rest)))
+        if chunk and len(rest) > LONGEST_LINE:
+            raise _too_long(self.path, self.line)
         self.text, self.at = rest + chunk, 0
         return bool(chunk)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     number = 0
+    for batch in _parquet_batches(path):
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise _broken_parquet(path, number, error) from error
+        for row in rows:
+            number += 1
+            yield number, row
+
+
+def _parquet_blocks(path: Path) -> Iterator[Block]:
+    before = 0
+    for batch in _parquet_batches(path):
+        # A not-a-number would become null: it is nothing that a rating can be either way.
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        lines = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+        yield Block(pl.int_range(before + 1, before + 1 + len(lines), eager=True), lines)
+        before += len(lines)
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    number = 0
     try:
         for batch in _open_parquet(path).iter_batches(batch_size=_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: broken Parquet after row {number} ({_first_line(error)}); fetch it again"
-        ) from error
+            yield batch
+            number += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _broken_parquet(path, number, error) from error
+
+
+def _broken_parquet(path: Path, number: int, error: object) -> UserError:
+    return UserError(f"{path}: broken Parquet after row {number} ({_first_line(error)}); fetch it again")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -224,6 +341,12 @@ def _broken(path: Path, line: int, error: object) -> UserError:
         else "each line is one object"
     )
     return UserError(f"{path}, line {line}: broken JSON ({what}); {hint}")
+
+
+def _too_long(path: Path, line: int) -> UserError:
+    return UserError(
+        f"{path}, line {line}: longer than {LONGEST_LINE >> 20} MiB, which is no row of text; end each row's line"
+    )
 
 
 def _not_utf8(path: Path) -> UserError:

@@ -1,20 +1,31 @@
-"""The stage `curate`: feedback in, preference pairs and a full account of every row out."""
+"""The stage: read, choose, count, split, write."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from recipe.curate.binarize import By
+import polars as pl
+
+from recipe.curate.audit import Audit
+from recipe.curate.batches import Batch, Batches
+from recipe.curate.evidence import NAME as FEEDBACK
+from recipe.curate.evidence import FeedbackFile
 from recipe.curate.files import data_files
-from recipe.curate.formats import Recognizer, Rules
-from recipe.curate.pair import OPTIONAL, BadRow, LeftOut, Pair, Reason, Row
-from recipe.curate.read import Place, Source
-from recipe.curate.report import CurateSummary, FileEntry, LeftOutRows, audit_facts, text_facts
+from recipe.curate.pair import Pair, Reason
+from recipe.curate.read import Source
+from recipe.curate.rules import Rules
 from recipe.curate.split import shuffle, split
-from recipe.curate.table import write_pairs
+from recipe.curate.summary import CurateSummary, FileEntry, LeftOutRows, TextFacts, audit_facts
+from recipe.curate.table import PairsFile, pairs_from, with_pair_ids
+from recipe.disk import write_json
 from recipe.errors import UserError
 from recipe.progress import Reporter
 
 _MANY = 5000  # rows of a file that are worth a progress bar
+DEFAULT = Rules()
 
 
 def curate(
@@ -22,26 +33,24 @@ def curate(
     heldout: Sequence[Path] | None,
     out: Path,
     *,
+    rules: Rules = DEFAULT,
     dataset_format: str = "auto",
-    by: By = "ratings",
     test_size: int,
-    leave_out: Iterable[str] = OPTIONAL,
-    seed: int,
     reporter: Reporter,
 ) -> CurateSummary:
     """Make preference pairs of the rows of `train` and `heldout` and write them to the folder `out`.
 
-    Writes `train.parquet`, `heldout.parquet` and, last, `data.json`; nothing before all rows were read.
+    Writes `train.parquet`, `heldout.parquet`, `audit.json`, of rated feedback `feedback.parquet`, and, last,
+    `data.json`; nothing before all rows were read. The memory it takes does not grow with the rows, but for some
+    numbers a row.
 
     Args:
         train: Data files, or folders of them (all their splits).
         heldout: The same for the held-out part; None to split it off `train`.
         out: The folder to write to; made if need be.
+        rules: How pairs are made, and which are used.
         dataset_format: The name of one of `formats.FORMATS`, or `auto`.
-        by: What decides which of an UltraFeedback row's completions is better.
         test_size: How many pairs to split off; not used if `heldout` is given.
-        leave_out: Those of `pair.OPTIONAL` for which a row is left out.
-        seed: Of the shuffle, the split and the draw of the rejected completion.
         reporter: Where progress and warnings go.
 
     Raises:
@@ -49,42 +58,36 @@ def curate(
     """
     parts = {"train": _sources(train)} | ({"heldout": _sources(heldout)} if heldout is not None else {})
     _check_disjoint(parts)
-    rules = Rules(by, seed, frozenset(map(Reason, leave_out)))
-    reading = _Reading(Recognizer(dataset_format), rules, reporter)
-    pairs = {part: reading.part(part, sources) for part, sources in parts.items()}
-    if heldout is None:
-        train_pairs, heldout_pairs = split(pairs["train"], test_size, seed)
-    else:
-        train_pairs, heldout_pairs = shuffle(pairs["train"], seed), shuffle(pairs["heldout"], seed)
-    summary = reading.summary(train_pairs, heldout_pairs)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out / "train.parquet", lambda path: write_pairs(train_pairs, path))
-    _write(out / "heldout.parquet", lambda path: write_pairs(heldout_pairs, path))
-    _write(out / "data.json", summary.write)
+    with _working_folder(out) as work:
+        reading = _Reading(parts, dataset_format, rules, work, reporter)
+        counts = [reading.part(part, sources) for part, sources in parts.items()]
+        numbers = range(sum(counts))
+        if heldout is None:
+            train_rows, heldout_rows = split(numbers, test_size, rules.seed)
+        else:
+            train_rows = shuffle(numbers[: counts[0]], rules.seed)
+            heldout_rows = shuffle(numbers[counts[0] :], rules.seed)
+        summary = reading.finish(train_rows, heldout_rows)
     _tell(summary, reporter)
     return summary
 
 
 def pairs_in_order(
-    paths: Sequence[Path], *, dataset_format: str, by: By, leave_out: Iterable[str], seed: int
+    paths: Sequence[Path], *, rules: Rules = DEFAULT, dataset_format: str
 ) -> Iterator[tuple[int, Pair | Reason]]:
     """Yield each row's number, from 0 over all files, with the pair it gives or the reason why it gives none.
 
     Raises:
         UserError: As `curate`.
     """
-    recognizer, rules = Recognizer(dataset_format), Rules(by, seed, frozenset(map(Reason, leave_out)))
-    number = 0
-    for source in _sources(paths):
-        for place, row in source.rows():
-            try:
-                yield number, recognizer.pair(row, rules)
-            except LeftOut as left_out:
-                yield number, left_out.reason
-            except BadRow as error:
-                raise _mistake(place, error) from error
-            number += 1
-    if not number:
+    sources = _sources(paths)
+    batches = Batches(sources, dataset_format, rules)
+    for source in sources:
+        for batch in batches.of(source):
+            used = pairs_from(batch.pairs.filter(pl.col("reason").is_null()))
+            for row, reason in batch.pairs.select("row", "reason").iter_rows():
+                yield row, next(used) if reason is None else Reason(reason)
+    if not batches.rows:
         raise UserError(f"{paths[0]}: no rows; give data that have some")
 
 
@@ -98,71 +101,133 @@ def count_rows(paths: Sequence[Path]) -> int:
 
 
 class _Reading:
-    """Reads the parts one after the other and keeps the books."""
+    """Reads the parts one after the other, keeps the books, and writes aside."""
 
-    def __init__(self, recognizer: Recognizer, rules: Rules, reporter: Reporter) -> None:
-        self.recognizer, self.rules, self.reporter = recognizer, rules, reporter
+    def __init__(
+        self,
+        parts: dict[str, list[Source]],
+        dataset_format: str,
+        rules: Rules,
+        work: Path,
+        reporter: Reporter,
+    ) -> None:
+        self.rules, self.reporter = rules, reporter
+        self.batches = Batches(
+            [source for sources in parts.values() for source in sources], dataset_format, rules
+        )
+        self.audit = Audit(self.batches.aspects)
         self.files: list[FileEntry] = []
-        self.left_out = LeftOutRows()
+        self.left_out, self.facts = LeftOutRows(), TextFacts()
+        self.pairs = PairsFile(work / ".pairs")
+        self.out = work / "out"
+        self.out.mkdir()
+        self.feedback = FeedbackFile(self.out / FEEDBACK) if self.batches.rated else None
 
-    def part(self, part: str, sources: Sequence[Source]) -> list[Pair]:
-        """Return the usable pairs of a part.
+    def part(self, part: str, sources: Sequence[Source]) -> int:
+        """Return how many pairs a part gives.
 
         Raises:
             UserError: A file has no rows, or no row of the part is usable.
         """
-        pairs: list[Pair] = []
+        before = self.pairs.count
         for source in sources:
+            rows = self.batches.rows
             sha256, about = source.survey()
-            rows = source.rows()
-            if about is not None and about >= _MANY:
-                rows = self.reporter.track(rows, f"reading {source.name}", about)
-            count = self._file(source, rows, pairs)
-            if not count:
+            large = about is not None and about >= _MANY
+            with (
+                self.reporter.bar(f"reading {source.name}", about or 0)
+                if large
+                else contextlib.nullcontext() as bar
+            ):
+                for batch in self.batches.of(source):
+                    self._add(batch, source)
+                    if bar is not None:
+                        bar.advance(len(batch.pairs))
+            if self.batches.rows == rows:
                 raise UserError(f"{source.path}: no rows; remove the file or fetch it again")
-            self.files.append({"name": source.name, "part": part, "sha256": sha256, "rows": count})
-        if not pairs:
+            self.files.append(
+                {
+                    "name": source.name,
+                    "part": part,
+                    "sha256": sha256,
+                    "rows": self.batches.rows - rows,
+                }
+            )
+        if self.pairs.count == before:
             where = ", ".join(str(source.path) for source in sources[:3])
             raise UserError(
                 f"{where}: no usable row in the {part} data; left out: {self.left_out}; mend the data"
             )
-        return pairs
+        return self.pairs.count - before
 
-    def _file(self, source: Source, rows: Iterator[tuple[Place, Row]], pairs: list[Pair]) -> int:
-        """Append the pairs of a file and return how many rows it has."""
-        count = 0
-        for place, row in rows:
-            count += 1
-            try:
-                pairs.append(self.recognizer.pair(row, self.rules))
-            except LeftOut as left_out:
-                self.left_out.add(left_out.reason, source.name, place, row)
-            except BadRow as error:
-                raise _mistake(place, error) from error
-        return count
+    def finish(self, train: Sequence[int], heldout: Sequence[int]) -> CurateSummary:
+        """Write all that is kept, and return the account of all that was read."""
+        self.batches.corrections.refuse_unused()
+        self.pairs.write(train, self.out / "train.parquet")
+        self.pairs.write(heldout, self.out / "heldout.parquet")
+        if self.feedback is not None:
+            self.feedback.close()
+        audit = {
+            "format": self.batches.recognizer.format.name,
+            "rules": _told(self.rules, rated=self.batches.rated),
+            **self.audit.as_dict(),
+            **self.batches.corrections.as_dict(),
+        }
+        write_json(self.out / "audit.json", audit)
+        summary = self._summary(train, heldout, audit)
+        summary.write(self.out / "data.json")
+        return summary
 
-    def summary(self, train: Sequence[Pair], heldout: Sequence[Pair]) -> CurateSummary:
-        """Return the account of all that was read."""
-        name = self.recognizer.format.name
-        rated = name == "ultrafeedback"
+    def _add(self, batch: Batch, source: Source) -> None:
+        flags = self.audit.add(batch)
+        self.left_out.add(batch.pairs, source.name)
+        used = with_pair_ids(batch.pairs.filter(pl.col("reason").is_null()))
+        if not used.is_empty():
+            self.pairs.add(used)
+            self.facts.add(used)
+        if self.feedback is not None:
+            self.feedback.add(batch, source.name, flags, by_ratings=self.rules.by == "ratings")
+
+    def _summary(self, train: Sequence[int], heldout: Sequence[int], audit: dict[str, Any]) -> CurateSummary:
+        left_out = self.left_out
         return CurateSummary(
-            format=name,
-            by=self.rules.by if rated else None,
+            format=self.batches.recognizer.format.name,
+            by=self.rules.by if self.batches.rated else None,
             seed=self.rules.seed,
             files=self.files,
-            rows_in=sum(entry["rows"] for entry in self.files),
+            rows_in=self.batches.rows,
             rows_used=len(train) + len(heldout),
             train=len(train),
             heldout=len(heldout),
-            left_out=dict(sorted(self.left_out.counts.items())),
-            left_out_rows=self.left_out.rows,
-            ultrafeedback=audit_facts(self.rules.audit) if rated else None,
-            **text_facts(train, heldout),
+            left_out=dict(sorted(left_out.counts.items())),
+            left_out_rows=left_out.rows,
+            ultrafeedback=audit_facts(audit),
+            **self.facts.as_dict(train, heldout),
         )
 
 
-def _mistake(place: Place, error: BadRow) -> UserError:
-    return UserError(" ".join(f"{place}: {error}".splitlines()))
+def _told(rules: Rules, *, rated: bool) -> dict[str, Any]:
+    """Return the rules as the audit tells them: files by their names only."""
+    values = dataclasses.asdict(rules)
+    if not rated:
+        values |= dict.fromkeys(("by", "rejected", "fix_scores"))
+    return values | {
+        "leave_out": sorted(rules.leave_out),
+        "overrides": None if rules.overrides is None else rules.overrides.name,
+        "benchmarks": [path.name for path in rules.benchmarks],
+    }
+
+
+@contextlib.contextmanager
+def _working_folder(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` to work in; what is in its `out` at the end is moved to `out`, each file whole."""
+    there = next(folder for folder in out.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=there, prefix=".curate-") as name:
+        work = Path(name)
+        yield work
+        out.mkdir(parents=True, exist_ok=True)
+        for path in sorted((work / "out").iterdir(), key=lambda path: path.name == "data.json"):
+            path.replace(out / path.name)
 
 
 def _sources(paths: Sequence[Path]) -> list[Source]:
@@ -187,13 +252,6 @@ def _check_disjoint(parts: dict[str, list[Source]]) -> None:
             raise UserError(
                 f"{source.path}: both train and held-out data; give different files, or test_size alone"
             )
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    """Write aside and rename, so that `path` is whole or not there."""
-    aside = path.with_name(path.name + ".part")
-    write(aside)
-    aside.replace(path)
 
 
 def _tell(summary: CurateSummary, reporter: Reporter) -> None:

@@ -1,12 +1,15 @@
-"""The pairs as a Parquet table, the same bytes for the same pairs."""
+"""The pairs as a table: in columns while they are made, in Parquet, in the run's order, once they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recipe.curate.pair import Pair
+from recipe.curate.digest import short_id
+from recipe.curate.pair import Pair, Turn
 
 SCHEMA = pa.schema(
     [
@@ -26,17 +29,109 @@ SCHEMA = pa.schema(
     ]
 )
 
+TURNS = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+
+PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "row": pl.Int64,
+    "line": pl.Int64,
+    "row_id": pl.String,
+    "prompt": TURNS,
+    "chosen": pl.String,
+    "rejected": pl.String,
+    "source": pl.String,
+    "chosen_model": pl.String,
+    "rejected_model": pl.String,
+    "chosen_rating": pl.Float64,
+    "rejected_rating": pl.Float64,
+    "reason": pl.String,
+}
+"""Rows while pairs are made of them: the row's number over all files, its line and id, the pair, and why it is none."""
+
 _ROW_GROUP = 4096  # rows that are turned into Arrow at a time
+_BUCKET = 1 << 17  # rows that are put in order at a time
 
 
-def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
-    """Write `pairs` to `path` in their order."""
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for start in range(0, len(pairs), _ROW_GROUP):
-            rows = [_row(pair) for pair in pairs[start : start + _ROW_GROUP]]
-            writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+def with_pair_ids(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Add `id` and `prompt_id`, over the texts of the pair and of its prompt: 16 hex digits each."""
+    turn = pl.element().struct
+    # The length of a role and of a text says where it ends, so that no other turns give the same.
+    turns = pl.col("prompt").list.eval(
+        pl.concat_str(
+            turn.field("role"),
+            pl.lit(":"),
+            turn.field("content").str.len_bytes().cast(pl.String),
+            pl.lit(":"),
+            turn.field("content"),
+        )
+    )
+    pairs = pairs.with_columns(short_id(turns.list.join("")).alias("prompt_id"))
+    return pairs.with_columns(short_id(pl.col("prompt_id"), pl.col("chosen"), pl.col("rejected")).alias("id"))
 
 
-def _row(pair: Pair) -> dict[str, object]:
-    prompt = [turn._asdict() for turn in pair.prompt]
-    return {name: prompt if name == "prompt" else getattr(pair, name) for name in SCHEMA.names}
+def to_arrow(pairs: pl.DataFrame) -> pa.Table:
+    """Return pairs in the columns and types of `SCHEMA`."""
+    return pairs.select(SCHEMA.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
+
+
+def pairs_from(table: pl.DataFrame) -> Iterator[Pair]:
+    """Yield the rows of a table of pairs one by one."""
+    for row in table.select(name for name in SCHEMA.names if name != "id").iter_rows(named=True):
+        prompt = tuple(Turn(turn["role"], turn["content"]) for turn in row.pop("prompt"))
+        yield Pair(prompt, **row)
+
+
+class PairsFile:
+    """Pairs in the order of their files, on disk until it is known in which order the run wants them.
+
+    Args:
+        folder: Where it may make files of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._path = folder / "pairs.parquet"
+        self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="lz4")
+        self.count = 0
+
+    def add(self, pairs: pl.DataFrame) -> None:
+        """Append pairs."""
+        self._writer.write_table(to_arrow(pairs))
+        self.count += len(pairs)
+
+    def write(self, order: Sequence[int], path: Path) -> None:
+        """Write the pairs numbered by `order`, in that order, to `path`: the same bytes for the same pairs."""
+        self._writer.close()
+        places = np.full(self.count, -1)
+        places[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
+        buckets = -(-len(order) // _BUCKET)
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+            for bucket in self._in_buckets(places, buckets):
+                for start in range(0, bucket.num_rows, _ROW_GROUP):
+                    writer.write_table(bucket.slice(start, _ROW_GROUP))
+
+    def _in_buckets(self, places: np.ndarray, count: int) -> Iterator[pa.Table]:
+        """Yield the pairs by their place, some at a time; many are dealt out to files first."""
+        if count == 1:
+            table = pq.read_table(self._path, schema=SCHEMA)
+            rows = np.flatnonzero(places >= 0)
+            yield table.take(pa.array(rows[np.argsort(places[rows])]))
+            return
+        paths = [self._path.with_name(f"bucket-{number}.parquet") for number in range(count)]
+        schema = SCHEMA.append(pa.field("place", pa.int64()))
+        writers = [pq.ParquetWriter(path, schema, compression="lz4") for path in paths]
+        start = 0
+        for batch in pq.ParquetFile(self._path).iter_batches(_ROW_GROUP):
+            its = places[start : start + batch.num_rows]
+            table = (
+                pa.Table.from_batches([batch])
+                .cast(SCHEMA)
+                .append_column(schema.field("place"), pa.array(its))
+            )
+            for number in np.unique(its[its >= 0] // _BUCKET):
+                writers[number].write_table(table.filter(pa.array((its >= 0) & (its // _BUCKET == number))))
+            start += batch.num_rows
+        for writer in writers:
+            writer.close()
+        for path in paths:
+            yield pq.read_table(path).sort_by("place").select(SCHEMA.names).cast(SCHEMA)
+            path.unlink()

@@ -10,7 +10,7 @@ import yaml
 
 from recipe.builtin import make_feedback
 from recipe.builtin.base import base_tokenizer
-from recipe.curate import pairs_in_order
+from recipe.curate import Rules, pairs_in_order
 from recipe.curate.pair import Reason
 from recipe.disk import write_json
 from tests.parity.rows import argilla_rows, messages_rows, short_rows
@@ -177,7 +177,7 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def _conversations(path: Path) -> Iterable[dict[str, object]]:
-    for _, pair in pairs_in_order([path], dataset_format="auto", by="ratings", leave_out=[], seed=42):
+    for _, pair in pairs_in_order([path], rules=Rules(leave_out=frozenset()), dataset_format="auto"):
         if isinstance(pair, Reason):
             continue
         turns = [turn._asdict() for turn in pair.prompt]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe.curate import CurateSummary, curate, pairs_in_order
+from recipe.curate import CurateSummary, Rules, curate, pairs_in_order
 from recipe.curate.pair import Pair, Reason
 from recipe.curate.split import split
 from recipe.errors import UserError
@@ -63,7 +63,10 @@ def read(path: Path) -> list[Row]:
 
 def run(folder: Path, rows: list[Row], test_size: int = 1, **options: Any) -> CurateSummary:
     source = write(folder / "rows.jsonl", rows)
-    options = {"heldout": None, "seed": 42, "reporter": QUIET} | options
+    ruled = {key: options.pop(key) for key in list(options) if key in Rules.__dataclass_fields__}
+    if "leave_out" in ruled:
+        ruled["leave_out"] = frozenset(map(Reason, ruled["leave_out"]))
+    options = {"heldout": None, "reporter": QUIET, "rules": Rules(**ruled)} | options
     return curate([source], out=folder / "out", test_size=test_size, **options)
 
 
@@ -130,7 +133,13 @@ def test_same_input_same_bytes(tmp_path: Path) -> None:
     for place in ("a", "b"):
         run(tmp_path / place, rows, test_size=5)
         files = sorted((tmp_path / place / "out").iterdir())
-        assert [file.name for file in files] == ["data.json", "heldout.parquet", "train.parquet"]
+        assert [file.name for file in files] == [
+            "audit.json",
+            "data.json",
+            "feedback.parquet",
+            "heldout.parquet",
+            "train.parquet",
+        ]
         digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
     assert digests[0] == digests[1]
 
@@ -164,7 +173,7 @@ def test_file_format_does_not_matter(tmp_path: Path) -> None:
     run(tmp_path, rows, test_size=4)
     expected = (tmp_path / "out" / "train.parquet").read_bytes()
     for source in (array, table):
-        curate([source], None, tmp_path / "other", test_size=4, seed=42, reporter=QUIET)
+        curate([source], None, tmp_path / "other", test_size=4, reporter=QUIET)
         assert (tmp_path / "other" / "train.parquet").read_bytes() == expected
 
 
@@ -290,9 +299,8 @@ def test_pairs_come_in_the_order_of_the_files_with_the_numbers_of_their_rows(tmp
     second = write(tmp_path / "b.jsonl", [EQUAL, pair(4, prompt=None), pair(5)])
 
     def found(*leave_out: str) -> list[tuple[int, str]]:
-        order = pairs_in_order(
-            [first, second], dataset_format="auto", by="ratings", leave_out=leave_out, seed=42
-        )
+        rules = Rules(leave_out=frozenset(map(Reason, leave_out)))
+        order = pairs_in_order([first, second], rules=rules, dataset_format="auto")
         return [(row, one.value if isinstance(one, Reason) else one.chosen) for row, one in order]
 
     used = {0: "good 0", 2: "good 2", 5: "good 5"}
@@ -306,20 +314,18 @@ def test_pairs_come_in_the_order_of_the_files_with_the_numbers_of_their_rows(tmp
 def test_pairs_in_order_are_those_that_curate_writes(tmp_path: Path) -> None:
     rows = [rated(number) for number in range(20)]
     run(tmp_path, rows, test_size=4)
-    order = pairs_in_order(
-        [tmp_path / "rows.jsonl"],
-        dataset_format="ultrafeedback",
-        by="ratings",
-        leave_out=[],
-        seed=42,
-    )
-    found = {one.id for _, one in order if isinstance(one, Pair)}
-    assert found == set(pairs_of(tmp_path))
+    order = pairs_in_order([tmp_path / "rows.jsonl"], dataset_format="ultrafeedback")
+    found = [one for _, one in order if isinstance(one, Pair)]
+    texts = {(one.prompt[0].content, one.chosen, one.rejected) for one in found}
+    assert len(texts) == len(found) == 20
+    assert texts == {
+        (row["prompt"][0]["content"], row["chosen"], row["rejected"]) for row in pairs_of(tmp_path).values()
+    }
 
 
 def test_a_broken_row_in_order_is_refused_with_its_place(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [pair(0), {"prompt": 3}])
-    order = pairs_in_order([path], dataset_format="auto", by="ratings", leave_out=[], seed=42)
+    order = pairs_in_order([path], dataset_format="auto")
     assert next(order)[0] == 0
     with pytest.raises(UserError, match=r"a\.jsonl, line 2: "):
         next(order)

@@ -1,15 +1,16 @@
 """Each format, each reason for leaving a row out, and what is said of rows that fit no format."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recipe.curate import CurateSummary, curate
-from recipe.curate.binarize import Audit, binarize
-from recipe.curate.formats import FORMATS, Recognizer, Rules
-from recipe.curate.pair import OPTIONAL, BadRow, LeftOut, Pair, Reason, Turn, checked
+from recipe.curate import CurateSummary, Rules, curate, pairs_in_order
+from recipe.curate.feedback import By
+from recipe.curate.formats import FORMATS, Recognizer
+from recipe.curate.pair import OPTIONAL, BadRow, Pair, Reason, Turn
 from recipe.errors import UserError
 from recipe.progress import Reporter
 
@@ -63,15 +64,25 @@ ROWS: dict[str, Row] = {
 }
 
 
-def convert(row: Row, name: str = "auto") -> Pair:
-    return checked(Recognizer(name).recognise(row).convert(row, Rules("ratings", 42)))
+def outcome(row: Row, name: str = "auto", **rules: Any) -> Pair | Reason:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text(json.dumps(row))
+        ((_, found),) = pairs_in_order([path], rules=Rules(**rules), dataset_format=name)
+    return found
+
+
+def convert(row: Row, name: str = "auto", **rules: Any) -> Pair:
+    found = outcome(row, name, **rules)
+    assert isinstance(found, Pair)
+    return found
 
 
 def run(folder: Path, rows: list[Row], name: str = "auto") -> CurateSummary:
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     quiet = Reporter(quiet=True)
-    return curate([source], None, folder / "out", dataset_format=name, test_size=1, seed=42, reporter=quiet)
+    return curate([source], None, folder / "out", dataset_format=name, test_size=1, reporter=quiet)
 
 
 def test_there_is_a_row_here_for_each_format() -> None:
@@ -142,8 +153,8 @@ def test_messages_keep_the_history_and_scores() -> None:
     assert (pair.chosen_rating, pair.rejected_rating) == (8.0, 7.5)
 
 
-def chosen_and_rejected(*completions: Row, by: Any = "ratings") -> tuple[float | None, float | None]:
-    pair = binarize(rated(*completions), by, 42, Audit())
+def chosen_and_rejected(*completions: Row, by: By = "ratings") -> tuple[float | None, float | None]:
+    pair = convert(rated(*completions), by=by)
     assert pair.prompt == (Turn("user", "Do."),)  # without the completion's own system prompt
     return pair.chosen_rating, pair.rejected_rating
 
@@ -167,7 +178,7 @@ def test_overall_score_takes_the_other_rating() -> None:
 def test_the_first_of_equally_good_completions_is_chosen_and_no_equal_one_rejected() -> None:
     first, second = completion("5", response="first"), completion("5", response="second")
     for worse in range(20):
-        pair = binarize(rated(completion("1", response=str(worse)), first, second), "ratings", 42, Audit())
+        pair = convert(rated(completion("1", response=str(worse)), first, second))
         assert (pair.chosen, pair.rejected) == ("first", str(worse))
 
 
@@ -224,14 +235,28 @@ def messages(*roles: str) -> Row:
     ],
 )
 def test_reasons(reason: Reason, row: Row) -> None:
-    with pytest.raises(LeftOut) as left_out:
-        convert(row)
-    assert left_out.value.reason is reason
+    assert outcome(row) is reason
+
+
+RULED: list[tuple[Reason, Row, dict[str, Any]]] = [
+    (Reason.MARGIN_TOO_SMALL, rated(completion("5"), completion("4")), {"min_margin": 1.5}),
+    (Reason.MARGIN_TOO_SMALL, ROWS["argilla"], {"min_margin": 3}),
+    (Reason.SOURCE_LEFT_OUT, rated(completion("5"), completion("4")), {"drop_sources": ("flan",)}),
+    (Reason.SOURCE_LEFT_OUT, ROWS["argilla"], {"only_sources": ("sharegpt",)}),
+    (Reason.SOURCE_LEFT_OUT, ROWS["pairs"], {"only_sources": ("sharegpt",)}),
+]
+
+
+@pytest.mark.parametrize(("reason", "row", "rules"), RULED)
+def test_reasons_that_a_recipe_asks_for(reason: Reason, row: Row, rules: dict[str, Any]) -> None:
+    assert outcome(row, **rules) is reason
+    assert isinstance(outcome(row), Pair)
 
 
 def test_every_reason_is_tested() -> None:
     (mark,) = test_reasons.pytestmark  # type: ignore[attr-defined]
-    assert {reason for reason, _ in mark.args[1]} == set(Reason)
+    contaminated = {Reason.CONTAMINATED}  # in test_contamination.py
+    assert {reason for reason, *_ in (*mark.args[1], *RULED)} | contaminated == set(Reason)
 
 
 SWITCHED: dict[Reason, list[Row]] = {
@@ -257,16 +282,11 @@ def test_each_reason_that_a_recipe_may_switch_off_is_tested() -> None:
     ("reason", "row"), [(reason, row) for reason, rows in SWITCHED.items() for row in rows], ids=str
 )
 def test_a_reason_that_is_switched_off_leaves_no_row_out(reason: Reason, row: Row) -> None:
-    def made(leave_out: frozenset[Reason]) -> Pair:
-        return Recognizer("auto").pair(row, Rules("ratings", 0, leave_out))
-
     for others in (OPTIONAL - {reason}, frozenset()):
-        pair = made(others)
+        pair = convert(row, leave_out=others)
         assert pair.chosen in row.values() or "completions" in row  # as it came, nothing stripped
     for these in (OPTIONAL, frozenset({reason})):
-        with pytest.raises(LeftOut) as left_out:
-            made(these)
-        assert left_out.value.reason is reason
+        assert outcome(row, leave_out=these) is reason
 
 
 def test_each_switch_is_for_one_reason() -> None:
@@ -276,10 +296,8 @@ def test_each_switch_is_for_one_reason() -> None:
         (Reason.EMPTY_RESPONSE, {Reason.EMPTY_PROMPT}),
         (Reason.EQUAL_ANSWERS, {Reason.EMPTY_PROMPT, Reason.EMPTY_RESPONSE}),
     ):
-        with pytest.raises(LeftOut) as left_out:
-            Recognizer("auto").pair(empty_and_equal, Rules("ratings", 0, OPTIONAL - others))
-        assert left_out.value.reason is last
-    assert Recognizer("auto").pair(empty_and_equal, Rules("ratings", 0, frozenset())).chosen == ""
+        assert outcome(empty_and_equal, leave_out=OPTIONAL - others) is last
+    assert convert(empty_and_equal, leave_out=frozenset()).chosen == ""
 
 
 @pytest.mark.parametrize(
@@ -295,9 +313,7 @@ def test_each_switch_is_for_one_reason() -> None:
     ],
 )
 def test_what_gives_no_pair_is_left_out_whatever_is_switched_off(reason: Reason, row: Row) -> None:
-    with pytest.raises(LeftOut) as left_out:
-        Recognizer("auto").pair(row, Rules("ratings", 0, frozenset()))
-    assert left_out.value.reason is reason
+    assert outcome(row, leave_out=frozenset()) is reason
 
 
 @pytest.mark.parametrize(

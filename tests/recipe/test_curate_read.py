@@ -109,7 +109,7 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> N
 
 def complain(path: Path, message: str) -> None:
     with pytest.raises(UserError) as error:
-        curate([path], None, path.parent / "out", test_size=1, seed=0, reporter=Reporter(quiet=True))
+        curate([path], None, path.parent / "out", test_size=1, reporter=Reporter(quiet=True))
     assert str(error.value).startswith(f"{path}{message}")
     assert "\n" not in str(error.value)
     assert not (path.parent / "out").exists()
@@ -142,14 +142,12 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_no_files() -> None:
     with pytest.raises(UserError, match="no data files"):
-        curate([], None, Path("out"), test_size=1, seed=0, reporter=Reporter(quiet=True))
+        curate([], None, Path("out"), test_size=1, reporter=Reporter(quiet=True))
 
 
 def test_folders_give_all_their_files(tmp_path: Path) -> None:
     put(tmp_path / "in", "data/b.jsonl", "data/a.json", ".cache/c.jsonl", "dataset_infos.json", "README.md")
-    summary = curate(
-        [tmp_path / "in"], None, tmp_path / "out", test_size=1, seed=0, reporter=Reporter(quiet=True)
-    )
+    summary = curate([tmp_path / "in"], None, tmp_path / "out", test_size=1, reporter=Reporter(quiet=True))
     assert [entry["name"] for entry in summary.files] == ["data/a.json", "data/b.jsonl"]
 
 

@@ -519,8 +519,8 @@ def test_a_written_out_recipe_reads_back_as_it_was(tmp_path: Path, name: str) ->
 
 # The hash of the science
 
-SOME = load_recipe("notus-7b-v1-lora", ["tokenization=current"]).flat()
-SOME_SHA256 = "6168ce71e11aadc5a67b7acfaf477b54b36ec2f5181c2ef9f33ce50bd9a329b3"
+SOME = load_recipe("notus-7b-v1-lora", ["tokenization=current", "contamination=[a.jsonl]"]).flat()
+SOME_SHA256 = "9ea7161045124acbf6aad56f4f6f5578f2262412b24849d1b9b2d56ea482f4f6"
 OTHER: dict[str, object] = {
     "model_name_or_path": "org/other",
     "model_revision": "other",
@@ -533,6 +533,14 @@ OTHER: dict[str, object] = {
     "dataset_format": "pairs",
     "dataset_splits": ["other"],
     "binarize_by": "overall_score",
+    "binarize_rejected": "lowest",
+    "binarize_min_margin": 0.5,
+    "only_sources": ["flan"],
+    "drop_sources": ["truthful_qa"],
+    "fix_scores": "openbmb",
+    "overrides": "overrides.jsonl",
+    "contamination": ["b.jsonl"],
+    "drop_contaminated": "exact",
     "test_size": 63,
     "leave_out": ["equal_answers"],
     "chat_template": "tokenizer",

@@ -1,0 +1,125 @@
+"""The rows of data files as batches of pairs: by columns where feedback is rated, one by one in the other formats."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import polars as pl
+
+from recipe.curate.binarize import pairs_of, pick
+from recipe.curate.checks import with_reasons
+from recipe.curate.corrections import Corrections
+from recipe.curate.feedback import Chunk, FeedbackReader, find_aspects
+from recipe.curate.formats import Recognizer
+from recipe.curate.pair import BadRow, LeftOut, Pair, Row, digest, encodes, label
+from recipe.curate.read import Place, Source
+from recipe.curate.rules import Rules
+from recipe.curate.table import PAIRS
+from recipe.errors import UserError
+
+_BATCH = 1024  # rows that are converted one by one and then turned into columns
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a file.
+
+    Attributes:
+        pairs: A row each, in the columns of `table.PAIRS`, with the reason why it is no pair.
+        overlaps: The rows whose prompt a benchmark has; None if none was asked for.
+        chunk: The rows and answers as read, if they are rated feedback.
+        picks: Which answers were chosen, likewise; see `binarize.pick`.
+    """
+
+    pairs: pl.DataFrame
+    overlaps: pl.DataFrame | None = None
+    chunk: Chunk | None = None
+    picks: pl.DataFrame | None = None
+
+
+class Batches:
+    """Reads files of one format, each in its turn.
+
+    Args:
+        sources: All the files.
+        dataset_format: The name of a format, or `auto`.
+        rules: How pairs are made.
+
+    Raises:
+        UserError: There is no such format, or a row is of none.
+    """
+
+    def __init__(self, sources: Sequence[Source], dataset_format: str, rules: Rules) -> None:
+        self.rules = rules
+        self.recognizer = Recognizer(dataset_format)
+        self.rows = 0
+        self.corrections = Corrections(rules)
+        first = next(((place, row) for source in sources for place, row in source.rows()), None)
+        if first is not None:
+            place, row = first
+            try:
+                self.recognizer.recognise(row)
+            except BadRow as error:
+                raise error.at(place) from error
+        self.rated = first is not None and self.recognizer.format.convert is None
+        self.aspects = find_aspects(sources) if self.rated else ()
+
+    def of(self, source: Source) -> Iterator[Batch]:
+        """Yield the rows of a file.
+
+        Raises:
+            UserError: The file or a row is not as it has to be.
+        """
+        batches = self._rated(source) if self.rated else self._converted(source)
+        for batch in batches:
+            self.rows += len(batch.pairs)
+            yield batch
+
+    def _rated(self, source: Source) -> Iterator[Batch]:
+        reader = FeedbackReader(self.aspects, self.rules.by, self.recognizer.recognise)
+        for chunk in reader.chunks(source, self.rows):
+            corrected = self.corrections.apply(chunk)
+            picks = pick(corrected, self.rules)
+            overlaps = self.corrections.overlaps(chunk.rows.select("row", "instruction"))
+            pairs = with_reasons(pairs_of(corrected, picks, self.rules), self.rules, overlaps)
+            yield Batch(pairs, overlaps, chunk, picks)
+
+    def _converted(self, source: Source) -> Iterator[Batch]:
+        rows = source.rows()
+        while some := list(islice(rows, _BATCH)):
+            records: list[dict[str, object]] = []
+            mistake: UserError | None = None
+            for place, row in some:
+                try:
+                    records.append(self._record(self.rows + len(records), place, row))
+                except BadRow as error:
+                    mistake = error.at(place)
+                    break
+            if records:
+                yield self._batch(pl.DataFrame(records, schema=PAIRS))
+            if mistake is not None:
+                raise mistake
+
+    def _batch(self, pairs: pl.DataFrame) -> Batch:
+        prompts = pairs.select(
+            "row", pl.col("prompt").list.last().struct.field("content").alias("instruction")
+        )
+        overlaps = self.corrections.overlaps(prompts)
+        return Batch(with_reasons(pairs, self.rules, overlaps), overlaps)
+
+    def _record(self, number: int, place: Place, row: Row) -> dict[str, object]:
+        facts: dict[str, object] = {"row": number, "line": place.number, "row_id": digest(row)}
+        try:
+            return facts | _columns(self.recognizer.pair(row))
+        except LeftOut as left_out:
+            return facts | {"source": _source(row), "reason": left_out.reason.value}
+
+
+def _columns(pair: Pair) -> dict[str, object]:
+    values = {name: getattr(pair, name) for name in PAIRS if hasattr(pair, name)}
+    return values | {"prompt": [turn._asdict() for turn in pair.prompt]}
+
+
+def _source(row: Row) -> str | None:
+    source = label(row, "source")
+    return source if source is not None and encodes(source) else None
