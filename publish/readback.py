@@ -54,7 +54,8 @@ def read_back(run: Run, repos: Mapping[str, tuple[str, str]]) -> ReadBack:
             input=json.dumps(question),
             env=os.environ
             | {"HF_HOME": cache, "HF_HUB_CACHE": f"{cache}/hub", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-            | {"HF_DATASETS_CACHE": f"{cache}/datasets", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"},
+            | {"HF_DATASETS_CACHE": f"{cache}/datasets", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+            | {"HF_UPDATE_DOWNLOAD_COUNTS": "0"},  # nobody downloads it yet
             capture_output=True,
             text=True,
             check=False,

@@ -1,26 +1,15 @@
 """`data/audit.json` as curation writes it: of rated answers, and of rows that came as pairs."""
 
-import json
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 PAIRS: dict[str, Any] = {
     "format": "pairs",
     "rows": 66,
-    "completions": None,
-    "rules": None,
-    "by_source": None,
-    "by_model": None,
-    "ratings": None,
-    "scores": None,
-    "heat": None,
+    "rules": {"by": None, "rejected": None, "min_margin": 0.0, "seed": 42, "leave_out": []},
+    "by_source": {"flan": {"rows": 66}},
     "left_out": {"equal_answers": {"rows": 2, "ids": ["0123456789abcdef", "0123456789abcde0"]}},
     "noticed": {"duplicate_prompt": {"count": 3, "unit": "row", "ids": ["0123456789abcdef"]}},
-    "choice": None,
-    "agreement": None,
-    "suspicious": None,
-    "ties": None,
     "length": {
         "pairs": 64,
         "chosen_longer": 41,
@@ -48,13 +37,17 @@ RATED: dict[str, Any] = {
     "format": "ultrafeedback",
     "completions": 264,
     "rules": {
-        "binarize_by": "ratings",
-        "binarize_rejected": "lowest",
-        "binarize_min_margin": 0.75,
+        "by": "ratings",
+        "rejected": "lowest",
+        "min_margin": 0.75,
+        "seed": 42,
+        "leave_out": ["empty_prompt", "equal_answers"],
         "only_sources": None,
         "drop_sources": ["truthful_qa", "false_qa"],
         "fix_scores": "openbmb",
-        "overrides": "/home/someone/overrides.jsonl",
+        "overrides": "overrides.jsonl",
+        "benchmarks": ["truthful_qa.jsonl"],
+        "drop_contaminated": "none",
     },
     "by_source": {
         "flan": {"rows": 40, "completions": 160, "mean_rating": 3.875, "mean_score": 6.125},
@@ -101,7 +94,7 @@ RATED: dict[str, Any] = {
         "by_source": {"truthful_qa": 13},
     },
     "fixes": {"rule": "openbmb", "to_1": 104, "kept": 105, "to_annotate": 106, "ids": {"to_1": []}},
-    "overrides": {"rows": 107, "completions": 108},
+    "overrides": {"rows": 107, "completions": 108, "left_out": 0},
 }
 
 
@@ -113,11 +106,3 @@ def rated() -> dict[str, Any]:
 def pairs() -> dict[str, Any]:
     """Return an audit of rows that came as pairs, which a test may spoil."""
     return deepcopy(PAIRS)
-
-
-def audited(run: Path) -> Path:
-    """Give a run folder an audit if curation wrote none; return the folder."""
-    path = run / "data" / "audit.json"
-    if not path.exists():
-        path.write_text(json.dumps(RATED))
-    return run

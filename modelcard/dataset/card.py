@@ -1,12 +1,13 @@
 """The data set's facts in, its Markdown out: a pure function."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from modelcard.card import environment
 from modelcard.dataset.columns import MEANING
-from modelcard.dataset.facts import FILES, DataFacts
+from modelcard.dataset.facts import DataFacts
 
 TAGS = ("dpo", "preference", "notus")
 # The Hub's size categories: each up to a power of ten.
@@ -87,24 +88,21 @@ def _rules(facts: DataFacts) -> dict[str, str]:
     shown = {}
     for name, value in facts.audit["rules"].items():
         values = value if isinstance(value, list) else [value]
-        said = [str(one) for one in values if one is not None]
+        said = [str(one) for one in values if one not in {None, "none"}]
         if said:
             shown[name] = ", ".join(said)
     return shown
 
 
 def _rejected(facts: DataFacts) -> str | None:
-    rules = facts.audit["rules"]
-    return REJECTED.get(str(rules.get("binarize_rejected", rules.get("rejected"))))
+    return REJECTED.get(str(facts.audit["rules"].get("rejected")))
 
 
 def _beside(facts: DataFacts) -> list[str]:
     """Return the local files that a rebuild needs."""
-    rules = facts.audit["rules"]
+    science = facts.recipe.science
     names = [*facts.source.sha256] if facts.source.source == "local" else []
-    for key in FILES:
-        value = rules.get(key) or []
-        names += value if isinstance(value, list) else [value]
+    names += [Path(name).name for name in (science.overrides, *science.contamination) if name]
     return [f"`{name}`" for name in names]
 
 
@@ -115,11 +113,13 @@ def _by_source(facts: DataFacts) -> list[list[str]]:
         return []
     choice = facts.audit["choice"].get("by_source")
     longer = facts.audit["length"].get("by_source")
-    heads = ["source", "rows", "mean rating", "mean overall score"]
+    marks = {"mean_rating": "mean rating", "mean_score": "mean overall score"}
+    marks = {key: head for key, head in marks.items() if any(key in found for found in sources.values())}
+    heads = ["source", "rows", *marks.values()]
     heads += ["chosen differs"] * (choice is not None) + ["chosen is longer"] * (longer is not None)
     lines = [heads]
     for source, found in sources.items():
-        line = [cell(source), *(number(found[key]) for key in ("rows", "mean_rating", "mean_score"))]
+        line = [cell(source), number(found["rows"]), *(number(found.get(key)) for key in marks)]
         if choice is not None:
             line.append(share(choice[source]["share"]) if source in choice else "-")
         if longer is not None:

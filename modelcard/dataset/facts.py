@@ -19,13 +19,13 @@ Part = dict[str, Any]
 
 # The parts of the audit that the card shows, with what each must hold; those of all formats, then of rated answers.
 OF_ALL: Mapping[str, tuple[str, ...]] = {
+    "rules": (),
+    "by_source": (),
     "noticed": (),
     "duplicates": ("prompts", "rows"),
     "length": ("pairs", "chosen_longer", "share", "mean_chosen", "mean_rejected", "median_ratio"),
 }
 OF_RATED: Mapping[str, tuple[str, ...]] = {
-    "rules": (),
-    "by_source": (),
     "choice": ("compared", "differs", "share"),
     "suspicious": ("score_10", "low", "between", "high", "missing"),
     "ties": ("top_by_ratings", "top_by_score", "all_equal_by_ratings", "all_equal_by_score"),
@@ -36,12 +36,10 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "fixes": ("rule", "to_1", "kept", "to_annotate"),
     "overrides": ("rows", "completions"),
 }
-# Rules that name files of the machine: in public by their last names.
-FILES = ("overrides", "contamination")
 # What the entries of a part must hold.
 OF_EACH: Mapping[str, tuple[str, ...]] = {
     "noticed": ("count", "unit"),
-    "by_source": ("rows", "mean_rating", "mean_score"),
+    "by_source": ("rows",),
     "contamination.files": ("texts", "exact", "13-gram", "8-gram"),
     "choice.by_source": ("compared", "differs", "share"),
 }
@@ -86,30 +84,11 @@ class DataFacts:
     image: dict[str, str | None]
 
 
-def public_audit(run: Run) -> Part:
-    """Return what `data/audit.json` holds, without places of the machine that it was made on.
-
-    Raises:
-        MissingFactError: The run has none.
-    """
-    path = run.path("data", "audit.json")
-    if not path.is_file():
-        raise missing(path.name, "this run")
-    audit: Part = read_json(path)
-    rules = audit.get("rules")
-    for key in FILES:
-        if rules and rules.get(key):
-            value = rules[key]
-            rules[key] = [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
-    return audit
-
-
-def read_data_facts(run: Run, audit: Part, layout: Layout, splits: tuple[Split, ...]) -> DataFacts:
+def read_data_facts(run: Run, layout: Layout, splits: tuple[Split, ...]) -> DataFacts:
     """Read the facts of a run whose pairs are made.
 
     Args:
         run: Its stages `fetch` and `curate` are done.
-        audit: The published audit.
         layout: Of the published columns.
         splits: The published files.
 
@@ -119,6 +98,7 @@ def read_data_facts(run: Run, audit: Part, layout: Layout, splits: tuple[Split, 
     try:
         inputs = read_json(run.path("inputs", "inputs.json"))["data"]
         data = read_json(run.path("data", "data.json"))
+        audit = read_json(run.path("data", "audit.json"))
     except FileNotFoundError as error:
         raise missing(Path(str(error.filename)).name, "this run") from error
     hold(data, ("format", "by", "rows_in", "rows_used", "left_out"), "data.json")

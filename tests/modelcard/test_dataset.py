@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -18,7 +20,7 @@ from modelcard.facts import MissingFactError
 from publish.localhub.card_check import check_card
 from recipe.curate import pairs_in_order
 from recipe.curate.pair import Pair, Turn
-from recipe.curate.table import write_pairs
+from recipe.curate.table import SCHEMA
 from recipe.load import load_recipe
 from recipe.progress import Reporter
 from recipe.run import Run
@@ -35,6 +37,15 @@ def made(prompts: list[tuple[Turn, ...]]) -> list[Pair]:
         Pair(prompt, f"yes {place}", f"no {place} ü", sources[place % 2], "a", "b", 4.5, 1.0)
         for place, prompt in enumerate(prompts)
     ]
+
+
+def write_pairs(pairs: list[Pair], path: Path) -> None:
+    """Write pairs as curation does; their ids are their numbers here."""
+    rows = [
+        {**asdict(pair), "id": f"{place:016x}", "prompt": [turn._asdict() for turn in pair.prompt]}
+        for place, pair in enumerate(pairs)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path, row_group_size=4096)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +66,8 @@ def test_the_public_columns_hold_the_same_pairs(
     assert write_published(tmp_path / "pairs.parquet", tmp_path / "out.parquet", found) == len(pairs)
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.column_names == list(MEANING[found])
-    assert table["id"].to_pylist() == [pair.id for pair in pairs]
-    back = pairs_in_order(
-        [tmp_path / "out.parquet"], dataset_format=read_as, by="ratings", leave_out=[], seed=0
-    )
+    assert table["id"].to_pylist() == [f"{place:016x}" for place in range(len(pairs))]
+    back = pairs_in_order([tmp_path / "out.parquet"], dataset_format=read_as)
     assert [pair for _, pair in back] == pairs
     write_published(tmp_path / "pairs.parquet", tmp_path / "again.parquet", found)
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
@@ -91,6 +100,8 @@ def card(run: Path, tiny: Path, tmp_path: Path) -> Make:
         (run / "data" / "audit.json").write_text(json.dumps(content))
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         recipe = load_recipe(tiny / "tiny.yaml", [*HUB, *overrides])
+        manifest = json.loads((run / "manifest.json").read_text())
+        (run / "manifest.json").write_text(json.dumps(manifest | {"science_sha256": recipe.science_sha256}))
         stage.work(Run(run, recipe), tmp_path / "out", Reporter(quiet=True))
         return (tmp_path / "out" / "dataset" / "README.md").read_text(encoding="utf-8")
 
@@ -120,14 +131,15 @@ def test_source_on_the_hub_is_named_with_its_revision(card: Make, run: Path) -> 
 
 
 def test_figures_are_those_of_data_and_audit(card: Make, run: Path, tmp_path: Path) -> None:
-    text = card(audit.rated())
+    files = ("overrides=/home/someone/overrides.jsonl", "contamination=[/home/someone/truthful_qa.jsonl]")
+    text = card(audit.rated(), *files)
     data = json.loads((run / "data" / "data.json").read_text())
     assert f"Of {data['rows_in']} rows {data['rows_used']} became pairs" in text
     for reason, count in data["left_out"].items():
         assert f"| {reason.replace('_', ' ')} | {count} |" in text
     for line in (
         "the highest mean of the aspect ratings, the worse one the lowest.",
-        "| binarize min margin | 0.75 |",
+        "| min margin | 0.75 |",
         "| drop sources | truthful_qa, false_qa |",
         "disagree in 29 of the 63 rows that both rate (46.0 %)",
         "23 completions have an `overall_score` of 10. The mean rating of 4 of them",
@@ -142,7 +154,7 @@ def test_figures_are_those_of_data_and_audit(card: Make, run: Path, tmp_path: Pa
         "| truthful_qa.jsonl | 817 | 13 | 14 | 15 |",
         "104 became 1, 105 were kept, 106 would",
         "in 107 rows, 108 completions",
-        "must lie what no repository has: `feedback.jsonl`, `overrides.jsonl`.",
+        "must lie what no repository has: `feedback.jsonl`, `overrides.jsonl`, `truthful_qa.jsonl`.",
     ):
         assert line in text, line
     folder = tmp_path / "out" / "dataset"
@@ -150,11 +162,9 @@ def test_figures_are_those_of_data_and_audit(card: Make, run: Path, tmp_path: Pa
         path = folder / "data" / f"{split}-00000-of-00001.parquet"
         assert pq.read_metadata(path).num_rows == count
         assert f"| {split} | {count} | {path.stat().st_size:,} | `" in text
-    # No place of the machine is published.
-    published = json.loads((folder / "audit.json").read_text())
-    assert published["rules"]["overrides"] == "overrides.jsonl"
-    assert published["suspicious"] == audit.RATED["suspicious"]
-    assert "/home/" not in text
+    assert (folder / "audit.json").read_bytes() == (run / "data" / "audit.json").read_bytes()
+    assert "only sources" not in text
+    assert "drop contaminated" not in text
 
 
 def test_what_says_nothing_of_the_format_is_left_out(card: Make, run: Path) -> None:
@@ -163,8 +173,9 @@ def test_what_says_nothing_of_the_format_is_left_out(card: Make, run: Path) -> N
     text = card(audit.pairs())
     assert "The rows were pairs already" in text
     assert "7 prompts are there more than once" in text
-    for word in ("Ties", "Scores of 10", "benchmark", "People's", "Scores were fixed", "| source | rows"):
+    for word in ("Ties", "Scores of 10", "benchmark", "People's", "Scores were fixed", "mean rating |"):
         assert word not in text
+    assert "| flan | 66 | 62.5 % |" in text
     bare = {key: value for key, value in audit.pairs().items() if value is not None}
     assert card(bare) == text
     assert card(audit.pairs() | {"noticed": None, "duplicates": None, "length": None}) != text
