@@ -12,6 +12,7 @@ from modelcard.dataset.facts import DataFacts
 TAGS = ("dpo", "preference", "notus")
 # The Hub's size categories: each up to a power of ten.
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+SOURCES_SHOWN = 30
 REJECTED = {"random": "a random lower one", "lowest": "the lowest", "next": "the next lower one"}
 
 
@@ -107,7 +108,7 @@ def _beside(facts: DataFacts) -> list[str]:
 
 
 def _by_source(facts: DataFacts) -> list[list[str]]:
-    """Return the table of sources, its heads first; a column is there if its part of the audit is."""
+    """Return the table of sources, heads first, then the largest; a column is there if its part of the audit is."""
     sources = facts.audit["by_source"]
     if not sources:
         return []
@@ -118,7 +119,8 @@ def _by_source(facts: DataFacts) -> list[list[str]]:
     heads = ["source", "rows", *marks.values()]
     heads += ["chosen differs"] * (choice is not None) + ["chosen is longer"] * (longer is not None)
     lines = [heads]
-    for source, found in sources.items():
+    largest = sorted(sources.items(), key=lambda item: (-item[1]["rows"], item[0]))
+    for source, found in largest[:SOURCES_SHOWN]:
         line = [cell(source), number(found["rows"]), *(number(found.get(key)) for key in marks)]
         if choice is not None:
             line.append(share(choice[source]["share"]) if source in choice else "-")

@@ -18,7 +18,7 @@ from modelcard.dataset.columns import MEANING, layout_of, write_published
 from modelcard.dataset.facts import OF_ALL, OF_RATED
 from modelcard.facts import MissingFactError
 from publish.localhub.card_check import check_card
-from recipe.curate import pairs_in_order
+from recipe.curate import curate, pairs_in_order
 from recipe.curate.pair import Pair, Turn
 from recipe.curate.table import SCHEMA
 from recipe.load import load_recipe
@@ -179,6 +179,52 @@ def test_what_says_nothing_of_the_format_is_left_out(card: Make, run: Path) -> N
     bare = {key: value for key, value in audit.pairs().items() if value is not None}
     assert card(bare) == text
     assert card(audit.pairs() | {"noticed": None, "duplicates": None, "length": None}) != text
+
+
+def test_of_many_sources_the_largest_are_shown_and_the_others_counted(card: Make) -> None:
+    content = audit.pairs()
+    content["by_source"] = {f"source {rows}": {"rows": rows} for rows in range(1, 34)}
+    content |= {name: part for name, part in audit.rated().items() if name in OF_RATED}
+    text = card(content)
+    assert "| source 4 | 4 |" in text
+    assert "| source 3 | 3 |" not in text
+    assert "These are the largest; 3 smaller ones are in `audit.json`." in text
+
+
+ROWS: dict[str, dict[str, object]] = {
+    "pairs": {"prompt": "Which {}?", "chosen": "This one.", "rejected": "None."},
+    "argilla": {
+        "source": "flan", "instruction": "Which {}?", "chosen_response": "This one.", "rejected_response": "None.",
+        "chosen_avg_rating": 4.5, "rejected_avg_rating": 2.0, "chosen_model": "a",
+    },
+    "messages": {
+        "chosen": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which {}?"},
+                   {"role": "assistant", "content": "This one."}],
+        "rejected": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which {}?"},
+                     {"role": "assistant", "content": "None."}],
+    },
+    "sharegpt": {
+        "conversations": [{"from": "human", "value": "Which {}?"}],
+        "chosen": {"from": "gpt", "value": "This one."}, "rejected": {"from": "gpt", "value": "None."},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_pairs_of_every_format_have_a_card(run: Path, tiny: Path, tmp_path: Path, name: str) -> None:
+    lines = [json.dumps(ROWS[name]).replace("{}", str(number % 5)) for number in range(6)]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(lines) + "\n")
+    quiet = Reporter(quiet=True)
+    curate([rows], None, run / "data", dataset_format=name, test_size=2, reporter=quiet)
+    stage.work(Run(run, load_recipe(tiny / "tiny.yaml", HUB)), tmp_path, quiet)
+    text = (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert "Of 6 rows 6 became pairs" in text
+    assert "The rows were pairs already" in text
+    assert "1 prompts are there more than once, 1 rows beyond the first" in text
+    assert "6 of 6 pairs (100.0 %); on average 9.00 characters against 5.00" in text
+    assert ("TRL's conversational" in text) == (name == "messages")
+    assert check_card(text).errors == []
 
 
 @pytest.mark.parametrize("part", [*OF_ALL, *OF_RATED])
