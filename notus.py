@@ -293,6 +293,23 @@ def run_all(
 
 
 @app.command()
+def report(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the audit of the data as a page to look at, with every row behind its figures."""
+    from recipe.stages import REPORT, UPTO_CURATE
+
+    loaded, reporter = _load(recipe, set_), _reporter(quiet, as_json)
+    opened = _open(loaded, run)
+    with opened.locked():
+        _answer(opened.bring((*UPTO_CURATE, REPORT), reporter), as_json)
+
+
+@app.command()
 def tokens(
     recipe: RecipeName = "smoke",
     set_: Set = None,

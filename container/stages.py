@@ -177,6 +177,8 @@ def _job(
         for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
             if source == "local":
                 inside |= readable(whole_path(getattr(order.recipe.science, key)), user)
+        for file in order.recipe.science.files:
+            inside |= readable(whole_path(file), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
         if token:
@@ -249,7 +251,8 @@ def _with_whole_paths(recipe: Recipe) -> Recipe:
         for key, source in zip(SOURCES, _sources(recipe), strict=True)
         if source == "local"
     }
-    return build_recipe(recipe.name, {**recipe.flat(), **local}, where=recipe.name)
+    files = recipe.science.with_files(lambda name: str(whole_path(name)))
+    return build_recipe(recipe.name, {**recipe.flat(), **local, **files}, where=recipe.name)
 
 
 def _nodes(nodes: Nodes) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
 def _beside(facts: Facts) -> list[str]:
     """Return what the published recipe names by a local path."""
     science = for_others(facts).science
-    return [f"`{name}`" for name in (science.dataset, science.tokenizer) if name and name.startswith("./")]
+    named = (science.dataset, science.tokenizer, *science.files)
+    return [f"`{name}`" for name in named if name and name.startswith("./")]
 
 
 def _shown(value: object) -> str:

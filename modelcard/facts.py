@@ -146,6 +146,7 @@ def for_others(facts: Facts) -> Recipe:
     for key, source in (("tokenizer", science.tokenizer_source), ("dataset", science.dataset_source)):
         if values[key] is not None and source == "local":
             values[key] = f"./{Path(values[key]).name}"
+    values |= science.with_files(lambda name: f"./{Path(name).name}")
     return build_recipe(recipe.name, values, where=recipe.name)
 
 

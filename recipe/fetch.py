@@ -54,6 +54,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     inputs = {
         "base": base,
         "tokenizer": _fetch_tokenizer(science, base, reporter),
+        "files": {Path(name).name: file_sha256(local_path(name, key)) for name, key in science.files.items()},
         "data": {
             "name": _public_name(science.dataset, science.dataset_source),
             "source": science.dataset_source,
@@ -81,6 +82,7 @@ def outside_sha256(run: Run) -> str:
     if science.dataset_source == "local":
         train, heldout = split_files(local_path(science.dataset, "dataset"), science)
         files += [*train, *(heldout or ())]
+    files += [local_path(name, key) for name, key in science.files.items()]
     return canonical_sha256([[path.name, file_sha256(path)] for path in files])
 
 

@@ -8,7 +8,7 @@ is told.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,9 +44,12 @@ def placeless(name: str) -> str:
     return f"local:{whole_path(name).name}" if source_of(name) == "local" else name
 
 
-def placeless_file(name: str) -> str:
-    """Return the name of a local file without the folder that it lies in."""
-    return f"local:{whole_path(name).name}"
+def split_column(name: str) -> tuple[str, str | None]:
+    """Return the file and the column that `FILE` or `FILE:COLUMN` names; a file that has a colon is found too."""
+    file, colon, column = name.rpartition(":")
+    if Path(name).expanduser().is_file() or "/" in column or not (colon and file and column):
+        return name, None
+    return file, column
 
 
 def whole_path(name: str | Path) -> Path:
@@ -178,6 +181,19 @@ class Science(_Section):
         return self.base_source if self.tokenizer is None else source_of(self.tokenizer)
 
     @property
+    def files(self) -> dict[str, str]:
+        """The local files that the data are corrected by and compared with: each as the recipe has it, with its key."""
+        found = {} if self.overrides is None else {self.overrides: "overrides"}
+        return found | {split_column(name)[0]: "contamination" for name in self.contamination}
+
+    def with_files(self, rename: Callable[[str], str]) -> dict[str, Any]:
+        """Return the keys that name those files, each file's name replaced by what `rename` makes of it."""
+        overrides = None if self.overrides is None else rename(self.overrides)
+        named = [split_column(name) for name in self.contamination]
+        columns = [rename(file) + ("" if column is None else f":{column}") for file, column in named]
+        return {"overrides": overrides, "contamination": columns}
+
+    @property
     def dataset_source(self) -> Source:
         """Where the data come from."""
         return source_of(self.dataset)
@@ -199,12 +215,10 @@ class Science(_Section):
         values = self.model_dump(mode="json")
         values["leave_out"] = sorted(set(values["leave_out"]))
         places = ("model_name_or_path", "tokenizer", "dataset")
-        files = ("overrides",)
         return (
             values
             | {key: placeless(values[key]) for key in places if values[key] is not None}
-            | {key: placeless_file(values[key]) for key in files if values[key] is not None}
-            | {"contamination": [placeless_file(name) for name in values["contamination"]]}
+            | self.with_files(lambda name: f"local:{whole_path(name).name}")
         )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from recipe import fetch, merge, train
 from recipe.curate import Rules, curate
+from recipe.curate.page import write_page
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
@@ -45,4 +46,26 @@ CURATE = Stage(
     work=_curate,
 )
 
-STAGES = (fetch.STAGE, CURATE, train.STAGE, merge.STAGE)
+
+
+def _report(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
+    page = out / "report" / "report.html"
+    page.parent.mkdir()
+    release = run.recipe.release
+    write_page(run.path("data"), page, title=f"The data of {release.model_name}", reporter=reporter)
+    size = page.stat().st_size / 1e6
+    return {"page": f"report/{page.name}, {size:,.1f} MB: open it in a browser"}
+
+
+REPORT = Stage(
+    name="report",
+    does="the audit as a page to look at",
+    needs=("curate",),
+    outputs=("report",),
+    reads=("release.model_name",),
+    work=_report,
+)
+"""Beside the others: no model needs it."""
+
+UPTO_CURATE = (fetch.STAGE, CURATE)
+STAGES = (*UPTO_CURATE, train.STAGE, merge.STAGE)

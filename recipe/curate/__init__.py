@@ -2,7 +2,7 @@
 
 from recipe.curate.files import data_files
 from recipe.curate.rules import Rules
-from recipe.curate.summary import CurateSummary
 from recipe.curate.stage import count_rows, curate, pairs_in_order
+from recipe.curate.summary import CurateSummary
 
 __all__ = ["CurateSummary", "Rules", "count_rows", "curate", "data_files", "pairs_in_order"]

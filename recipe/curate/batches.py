@@ -8,6 +8,7 @@ import polars as pl
 
 from recipe.curate.binarize import pairs_of, pick
 from recipe.curate.checks import with_reasons
+from recipe.curate.contamination import Benchmarks
 from recipe.curate.corrections import Corrections
 from recipe.curate.feedback import Chunk, FeedbackReader, find_aspects
 from recipe.curate.formats import Recognizer
@@ -54,6 +55,7 @@ class Batches:
         self.recognizer = Recognizer(dataset_format)
         self.rows = 0
         self.corrections = Corrections(rules)
+        self.benchmarks = Benchmarks(rules.benchmarks) if rules.benchmarks else None
         first = next(((place, row) for source in sources for place, row in source.rows()), None)
         if first is not None:
             place, row = first
@@ -80,8 +82,7 @@ class Batches:
         for chunk in reader.chunks(source, self.rows):
             corrected = self.corrections.apply(chunk)
             picks = pick(corrected, self.rules)
-            overlaps = self.corrections.overlaps(chunk.rows.select("row", "instruction"))
-            pairs = with_reasons(pairs_of(corrected, picks, self.rules), self.rules, overlaps)
+            pairs, overlaps = self._checked(pairs_of(corrected, picks, self.rules))
             yield Batch(pairs, overlaps, chunk, picks)
 
     def _converted(self, source: Source) -> Iterator[Batch]:
@@ -96,16 +97,17 @@ class Batches:
                     mistake = error.at(place)
                     break
             if records:
-                yield self._batch(pl.DataFrame(records, schema=PAIRS))
+                yield Batch(*self._checked(pl.DataFrame(records, schema=PAIRS)))
             if mistake is not None:
                 raise mistake
 
-    def _batch(self, pairs: pl.DataFrame) -> Batch:
-        prompts = pairs.select(
-            "row", pl.col("prompt").list.last().struct.field("content").alias("instruction")
-        )
-        overlaps = self.corrections.overlaps(prompts)
-        return Batch(with_reasons(pairs, self.rules, overlaps), overlaps)
+    def _checked(self, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """Return pairs with their reasons, and which of the rows overlap with a benchmark."""
+        overlaps = None
+        if self.benchmarks is not None:
+            prompt = pl.col("prompt").list.last().struct.field("content").alias("instruction")
+            overlaps = self.benchmarks.overlaps(pairs.select("row", prompt))
+        return with_reasons(pairs, self.rules, overlaps, self.corrections.left_out(pairs)), overlaps
 
     def _record(self, number: int, place: Place, row: Row) -> dict[str, object]:
         facts: dict[str, object] = {"row": number, "line": place.number, "row_id": digest(row)}

@@ -12,6 +12,7 @@ from recipe.curate.files import SUFFIXES
 from recipe.curate.pair import Row, kind
 from recipe.curate.read import Place, Source
 from recipe.errors import UserError
+from recipe.schema import split_column
 
 COLUMNS = (
     "question",
@@ -42,11 +43,8 @@ class BenchmarkFile:
     @classmethod
     def named(cls, name: str | Path) -> "BenchmarkFile":
         """Return what `FILE` or `FILE:COLUMN` names. A file whose own name has a colon is found too."""
-        path = Path(name)
-        file, colon, column = str(name).rpartition(":")
-        if path.is_file() or path.suffix in _SUFFIXES or not (colon and file and column):
-            return cls(path)
-        return cls(Path(file), column)
+        file, column = split_column(str(name))
+        return cls(Path(file).expanduser(), column)
 
     def texts(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of each row (line, item or row, from 1) with its texts.

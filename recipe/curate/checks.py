@@ -2,21 +2,29 @@
 
 import polars as pl
 
+from recipe.curate.contamination import LEVELS
 from recipe.curate.pair import Reason
 from recipe.curate.rules import Rules
 
-_LEVELS = ("exact", "13-gram", "8-gram")
 
-
-def with_reasons(pairs: pl.DataFrame, rules: Rules, overlaps: pl.DataFrame | None = None) -> pl.DataFrame:
+def with_reasons(
+    pairs: pl.DataFrame, rules: Rules, overlaps: pl.DataFrame | None, thrown_out: pl.Expr
+) -> pl.DataFrame:
     """Return `pairs` with the reason why each row that gives none is left out.
 
     Args:
         pairs: In the columns of `table.PAIRS`, `reason` where there is no pair at all.
         rules: What the recipe leaves out.
-        overlaps: row and level ("exact", "13-gram", "8-gram") of those whose prompt a benchmark has.
+        overlaps: row and level of those whose prompt a benchmark has, as `contamination` finds them.
+        thrown_out: Whether a person threw the row out.
     """
-    reason = pl.coalesce(_source(rules), _contaminated(rules, overlaps), pl.col("reason"), *_useless(rules))
+    reason = pl.coalesce(
+        _source(rules),
+        _when(thrown_out, Reason.OVERRIDDEN),
+        _contaminated(rules, overlaps),
+        pl.col("reason"),
+        *_useless(rules),
+    )
     return pairs.with_columns(reason.alias("reason"))
 
 
@@ -31,7 +39,7 @@ def _source(rules: Rules) -> pl.Expr:
 def _contaminated(rules: Rules, overlaps: pl.DataFrame | None) -> pl.Expr:
     if overlaps is None or rules.drop_contaminated == "none":
         return pl.lit(None, pl.String)
-    levels = _LEVELS[: _LEVELS.index(rules.drop_contaminated) + 1]
+    levels = LEVELS[: LEVELS.index(rules.drop_contaminated) + 1]
     rows = overlaps.filter(pl.col("level").is_in(levels)).get_column("row")
     return _when(pl.col("row").is_in(rows.implode()), Reason.CONTAMINATED)
 

@@ -3,8 +3,8 @@
 Texts are compared by their words. A text is brought into Unicode's NFKC and into lower case (a final sigma is a
 sigma). Whatever is then no letter, mark or digit only separates words: "Don't stop!" and "don't  STOP" are both
 don, t, stop. Where a script has no spaces between words (Han, kana, Thai, Lao, Khmer, Burmese), each character with
-its marks counts as a word; 13 of them say less than 13 English words, which is to be known when reading figures. A
-text without a word, as of emoji alone, overlaps with nothing.
+its marks counts as a word; 13 of them say less than 13 English words. A text without a word (only emoji,
+say) overlaps with nothing.
 
 A prompt and a benchmark's text overlap on one of three levels, the strictest that holds:
 
@@ -13,7 +13,8 @@ A prompt and a benchmark's text overlap on one of three levels, the strictest th
     8-gram    the same with 8 words
 
 So a text shorter than 8 words is found only by being the same, and one shorter than 13 on the first or the third
-level. Hashes only propose; every overlap is confirmed word by word.
+level. Words of a template that many texts begin with count as any others: an 8-gram is a reason to look, not yet a
+leaked question. Hashes only propose; every overlap is confirmed word by word.
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from recipe.curate.batches import Batch
+from recipe.curate.feedback import nested
 
 NAME = "feedback.parquet"
 SIDES = ("chosen", "rejected")
@@ -31,9 +32,7 @@ class FeedbackFile:
         assert batch.chunk is not None
         assert batch.picks is not None
         answers = batch.chunk.answers
-        lists = answers.group_by("row", maintain_order=True).agg(
-            pl.struct(pl.all().exclude("row", "place")).alias("completions")
-        )
+        lists = nested(answers)
         empty = pl.lit([], dtype=lists.schema["completions"])
         table = (
             batch.chunk.rows.with_columns(flags)

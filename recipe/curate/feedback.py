@@ -280,6 +280,18 @@ class FeedbackReader:
         )
 
 
+def nested(answers: pl.DataFrame) -> pl.DataFrame:
+    """Return answers as a list a row: row and completions, in the order of rows; rows without one are not there."""
+    completion = pl.struct(pl.all().exclude("row", "place")).alias("completions")
+    return answers.group_by("row", maintain_order=True).agg(completion)
+
+
+def unnested(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what `nested` was made of."""
+    places = pl.int_range(pl.len()).over("row").alias("place")
+    return rows.select("row", "completions").explode("completions").with_columns(places).unnest("completions")
+
+
 def mean_rating(aspects: Sequence[pl.Expr]) -> pl.Expr:
     """Return the mean over those `aspects` that were rated, neither null nor NaN; null if none was."""
     rated = [aspect.is_not_null() & aspect.is_not_nan() for aspect in aspects]

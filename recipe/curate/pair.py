@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """No answer is rated worse by as much as the recipe asks for."""
     SOURCE_LEFT_OUT = "source_left_out"
     """The recipe leaves out the rows of this source."""
+    OVERRIDDEN = "overridden"
+    """A person threw the row out, by an override."""
     CONTAMINATED = "contaminated"
     """The prompt overlaps with a benchmark's text, as much as the recipe asks for."""
     INVALID_UNICODE = "invalid_unicode"

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from recipe.curate.contamination import Level
 from recipe.curate.feedback import By
 from recipe.curate.pair import OPTIONAL, Reason
 from recipe.schema import Science
 
 Rejected = Literal["random", "lowest", "next"]
-Level = Literal["none", "exact", "13-gram", "8-gram"]
 
 SCORE_OF: Mapping[By, str] = {"ratings": "rating", "overall_score": "overall_score"}
 """The column of the answers that decides, under each rule, how good an answer is."""
@@ -30,7 +30,7 @@ class Rules:
         drop_sources: The sources whose rows are not.
         fix_scores: `openbmb`: an overall_score of 10 at a mean rating of 2 or less is taken for the 1 that it was.
         overrides: A file of corrections by row id.
-        benchmarks: Files whose texts the prompts are compared with.
+        benchmarks: Files whose texts the prompts are compared with, each FILE or FILE:COLUMN.
         drop_contaminated: From which overlap on a row is left out.
     """
 
@@ -43,8 +43,8 @@ class Rules:
     drop_sources: tuple[str, ...] = ()
     fix_scores: Literal["none", "openbmb"] = "none"
     overrides: Path | None = None
-    benchmarks: tuple[Path, ...] = ()
-    drop_contaminated: Level = "none"
+    benchmarks: tuple[str, ...] = ()
+    drop_contaminated: Literal["none"] | Level = "none"
 
     @classmethod
     def of(cls, science: Science) -> "Rules":
@@ -59,6 +59,6 @@ class Rules:
             drop_sources=tuple(science.drop_sources),
             fix_scores=science.fix_scores,
             overrides=None if science.overrides is None else Path(science.overrides).expanduser(),
-            benchmarks=tuple(Path(name).expanduser() for name in science.contamination),
+            benchmarks=tuple(science.contamination),
             drop_contaminated=science.drop_contaminated,
         )

@@ -117,6 +117,7 @@ class _Reading:
         )
         self.audit = Audit(self.batches.aspects)
         self.files: list[FileEntry] = []
+        self.overlaps: list[tuple[pl.DataFrame, pl.DataFrame]] = []
         self.left_out, self.facts = LeftOutRows(), TextFacts()
         self.pairs = PairsFile(work / ".pairs")
         self.out = work / "out"
@@ -172,6 +173,7 @@ class _Reading:
             "rules": _told(self.rules, rated=self.batches.rated),
             **self.audit.as_dict(),
             **self.batches.corrections.as_dict(),
+            "contamination": self._contamination(),
         }
         write_json(self.out / "audit.json", audit)
         summary = self._summary(train, heldout, audit)
@@ -181,12 +183,23 @@ class _Reading:
     def _add(self, batch: Batch, source: Source) -> None:
         flags = self.audit.add(batch)
         self.left_out.add(batch.pairs, source.name)
+        if batch.overlaps is not None:
+            rows = batch.pairs.select("row", "source", id="row_id")
+            self.overlaps.append((batch.overlaps, rows.join(batch.overlaps, on="row", how="semi")))
         used = with_pair_ids(batch.pairs.filter(pl.col("reason").is_null()))
         if not used.is_empty():
             self.pairs.add(used)
             self.facts.add(used)
         if self.feedback is not None:
             self.feedback.add(batch, source.name, flags, by_ratings=self.rules.by == "ratings")
+
+    def _contamination(self) -> dict[str, Any] | None:
+        benchmarks = self.batches.benchmarks
+        if benchmarks is None:
+            return None
+        return benchmarks.summary(
+            pl.concat([found for found, _ in self.overlaps]), pl.concat([rows for _, rows in self.overlaps])
+        )
 
     def _summary(self, train: Sequence[int], heldout: Sequence[int], audit: dict[str, Any]) -> CurateSummary:
         left_out = self.left_out
@@ -214,7 +227,7 @@ def _told(rules: Rules, *, rated: bool) -> dict[str, Any]:
     return values | {
         "leave_out": sorted(rules.leave_out),
         "overrides": None if rules.overrides is None else rules.overrides.name,
-        "benchmarks": [path.name for path in rules.benchmarks],
+        "benchmarks": [Path(name).name for name in rules.benchmarks],
     }
 
 

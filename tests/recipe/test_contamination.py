@@ -197,6 +197,14 @@ def test_no_gram_spans_two_rows_or_two_texts(tmp_path: Path) -> None:
     assert found(benchmarks, " ".join(split[:6]), None, " ".join(split[6:12])) == [None, None, None]
 
 
+def test_the_first_text_of_several() -> None:
+    part = " ".join(LONG.split()[:9])
+    check(
+        [LONG, LONG + " x", part],
+        [["z", LONG, LONG.upper(), "b " + LONG], [LONG + " y", LONG + " x", LONG + " x"]],
+    )
+
+
 def test_scripts_without_spaces(tmp_path: Path) -> None:
     benchmarks = benchmark(tmp_path, "日本の首都はどこですか。人口は何人ですか。")
     assert found(
