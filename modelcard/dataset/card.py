@@ -101,9 +101,8 @@ def _rejected(facts: DataFacts) -> str | None:
 
 def _beside(facts: DataFacts) -> list[str]:
     """Return the local files that a rebuild needs."""
-    science = facts.recipe.science
     names = [*facts.source.sha256] if facts.source.source == "local" else []
-    names += [Path(name).name for name in (science.overrides, *science.contamination) if name]
+    names += [Path(name).name for name in facts.recipe.science.files]
     return [f"`{name}`" for name in names]
 
 

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from modelcard.card import Kind, render
-from modelcard.facts import MissingFactError, read_facts
+from modelcard.facts import MissingFactError, for_others, read_facts
 from publish.localhub.card_check import check_card
 from recipe.load import load_recipe
+from recipe.plan import make_plan
 from recipe.run import Run
 
 KINDS: list[Kind] = ["adapter", "merged", "base"]
@@ -58,6 +59,12 @@ def test_published_pairs_are_named_beside_what_they_were_made_of(
     assert yaml.safe_load(with_data.split("---\n")[1])["datasets"] == both
     assert yaml.safe_load(without.split("---\n")[1])["datasets"] == both[1:]
     assert "notus/tiny-preferences" not in without  # it may not be there
+
+
+def test_the_published_recipe_can_be_planned_where_its_base_is_not(run: Run) -> None:
+    facts = read_facts(run)
+    plan = make_plan(for_others(facts), count=False)
+    assert plan.base_parameters == facts.base.parameters
 
 
 def test_the_figures_are_the_artifacts(run: Run) -> None:
