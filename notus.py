@@ -1,6 +1,7 @@
 """The command line: one short function a stage, imports inside, so that `notus --help` answers at once."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -40,7 +41,11 @@ app = typer.Typer(
 )
 recipe_app = typer.Typer(help="Show, compare, check and pin recipes.", no_args_is_help=True)
 hub_app = typer.Typer(help="The embedded Hub.", no_args_is_help=True)
+annotate_app = typer.Typer(
+    help="Doubtful answers to Argilla, and people's answers back.", no_args_is_help=True
+)
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(annotate_app, name="annotate")
 app.add_typer(hub_app, name="hub")
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships with Notus.")]
@@ -447,6 +452,62 @@ def recipe_pin(recipe: RecipeName, as_json: Json = False) -> None:
     reporter.table(("repository", "commit"), pins.items(), right=False)
     reporter.say(f"written to {lock}")
     _answer({"lock": str(lock), "pins": pins}, as_json)
+
+
+@annotate_app.command(name="export")
+def annotate_export(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is not there yet.")],
+    recipe: RecipeName = "smoke",
+    run: RunFolder = None,
+    flags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flag",
+            metavar="FLAG",
+            help="Of the audit; may be given again. [default: score_10_low and score_10_between]",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the answers of a run that were flagged as a data set of Argilla's."""
+    from recipe.curate.annotate import DEFAULT_FLAGS, LOAD_LINES, export_for_argilla
+
+    data = (run or _folder(_load(recipe, None), None)) / "data"
+    found = export_for_argilla(data, out, flags or DEFAULT_FLAGS)
+    reporter = _reporter(False, as_json)
+    reporter.table(("flag", "answers"), found.by_flag.items())
+    reporter.say(
+        f"\n{found.records} answers of {found.rows} rows written to {out}. To load them into Argilla:\n"
+    )
+    for line in LOAD_LINES:
+        reporter.say("  " + line.format(folder=str(out)))
+    _answer({"out": str(out), **dataclasses.asdict(found)}, as_json)
+
+
+@annotate_app.command(name="import")
+def annotate_import(
+    export: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What Argilla's SDK exported: JSON or Parquet.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file that is not there yet.")],
+    as_json: Json = False,
+) -> None:
+    """Turn what people answered in Argilla into overrides by row id, for the recipe's key `overrides`."""
+    from recipe.curate.answers import import_answers
+
+    found = import_answers(export, out)
+    reporter = _reporter(False, as_json)
+    reporter.say(
+        f"{found.records} records: {found.submitted} submitted answers; {found.discarded} discarded and "
+        f"{found.unfinished} unfinished ones do not count"
+    )
+    reporter.say(f"answers corrected: {found.completions}; rows left out: {found.left_out}; written to {out}")
+    if found.conflicting:
+        named = ", ".join(found.conflicting[:5]) + (", ..." if len(found.conflicting) > 5 else "")
+        reporter.warn(
+            f"annotators disagree on {len(found.conflicting)}, the median or majority counts: {named}"
+        )
+    _answer({"out": str(out), **dataclasses.asdict(found)}, as_json)
 
 
 @hub_app.command(name="serve")

@@ -27,6 +27,18 @@ def drawn_rows(pairs: int, vocab_size: int, seed: int) -> list[Row]:
     few pairs have the mean and the median of many.
     """
     draw = random.Random(seed)
+    return [
+        _row({side: [draw.randrange(3, vocab_size) for _ in range(length)] for side, length in cut.items()})
+        for cut in map(_cut, _lengths(pairs, draw))
+    ]
+
+
+def drawn_lengths(pairs: int, seed: int) -> list[dict[str, int]]:
+    """Return the lengths of such pairs in tokens, by side, before they are truncated."""
+    return _lengths(pairs, random.Random(seed))
+
+
+def _lengths(pairs: int, draw: random.Random) -> list[dict[str, int]]:
     chosen, noise, prompt = ([draw.gauss(0, 1) for _ in range(pairs)] for _ in range(3))
     rejected = [
         TOGETHER * one + (1 - TOGETHER**2) ** 0.5 * other for one, other in zip(chosen, noise, strict=True)
@@ -36,10 +48,7 @@ def drawn_rows(pairs: int, vocab_size: int, seed: int) -> list[Row]:
         side: [round(MEDIANS[side] * math.exp(SPREADS[side] * z)) for z in _evened(draws)]
         for side, draws in sides.items()
     }
-    return [
-        _row({side: [draw.randrange(3, vocab_size) for _ in range(length)] for side, length in cut.items()})
-        for cut in (_cut({side: lengths[side][at] for side in sides}) for at in range(pairs))
-    ]
+    return [{side: lengths[side][at] for side in sides} for at in range(pairs)]
 
 
 def rows_of_file(file: Path, tokenizer: Path, pairs: int, reporter: Reporter) -> list[Row]:

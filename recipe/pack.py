@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 from trl.kernels import ChunkedLogProbFunction
@@ -17,6 +19,7 @@ from trl.kernels import ChunkedLogProbFunction
 from recipe.errors import UserError
 
 PROMPT, CHOSEN, REJECTED = range(3)
+SIDES = ("prompt", "chosen", "rejected")
 # Columns of the logits that are in memory at a time: on a CPU as many as stay in its cache.
 VOCAB_CHUNK = {"cpu": 2048, "cuda": 8192}
 NOBODY = -1  # the pair of a token that fills up
@@ -82,48 +85,46 @@ def lay(rows: Sequence[Mapping[str, Any]], multiple: int = 1) -> Pack:
         rows: The pairs.
         multiple: Fill up at the end to a multiple of so many tokens, with some that nobody sees.
     """
-    ids: list[int] = []
-    positions: list[int] = []
-    pair: list[int] = []
-    side: list[int] = []
-    visible: list[int] = []
-    sources: list[int] = []
-    answers: list[int] = []
-    spans = []
-    for place, row in enumerate(rows):
-        prompt, sides = len(row["prompt_ids"]), [len(row[f"{one}_ids"]) for one in ("chosen", "rejected")]
-        assert prompt, "no prompt's last token to predict the answers from"
-        start = len(ids)
-        spans.append(Span(start, start + prompt, start + prompt + sides[0], start + prompt + sum(sides)))
-        ids += [*row["prompt_ids"], *row["chosen_ids"], *row["rejected_ids"]]
-        visible += [*row["prompt_mask"], *row["chosen_mask"], *row["rejected_mask"]]
-        positions += [*range(prompt), *(prompt + token for length in sides for token in range(length))]
-        pair += [place] * (prompt + sum(sides))
-        side += [PROMPT] * prompt + [CHOSEN] * sides[0] + [REJECTED] * sides[1]
-        for number, (begin, length) in enumerate(zip(spans[-1][1:3], sides, strict=True)):
-            if length:
-                sources += [start + prompt - 1, *range(begin, begin + length - 1)]
-                answers += [number * len(rows) + place] * length
-    fill = -len(ids) % multiple
-    ids += [0] * fill
-    positions += [0] * fill
-    pair += [NOBODY] * fill
-    side += [PROMPT] * fill
-    visible += [0] * fill
-    tokens = torch.tensor(ids)
-    learnt = torch.tensor(side) != PROMPT
+    sides = [[np.asarray(row[f"{side}_ids"], np.int64) for side in SIDES] for row in rows]
+    lengths = np.array([[len(ids) for ids in row] for row in sides], np.int64)  # (P, 3)
+    assert lengths[:, PROMPT].all(), "no prompt's last token to predict the answers from"
+    flat = lengths.ravel()
+    ends = flat.cumsum().reshape(lengths.shape)
+    total = int(ends[-1, REJECTED])
+    fill = -total % multiple
+    pairs = np.arange(len(rows))
+
+    def each(values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return to each token what is said of its side: (P, 3), or of all pairs' (3,)."""
+        return np.broadcast_to(values, lengths.shape).ravel().repeat(flat)
+
+    place = np.arange(total)
+    within = place - each(ends - lengths)
+    side = each(np.arange(len(SIDES)))
+    learnt = side != PROMPT
+    prompt_end = each(ends[:, [PROMPT]])
+    seen = [np.asarray(row[f"{name}_mask"], np.bool_) for row in rows for name in SIDES]
+    tokens = _tensor(np.concatenate([ids for row in sides for ids in row]), fill)
     return Pack(
         input_ids=tokens,
-        positions=torch.tensor(positions),
-        pair=torch.tensor(pair),
-        side=torch.tensor(side),
-        visible=torch.tensor(visible, dtype=torch.bool),
-        sources=torch.tensor(sources, dtype=torch.long),
-        targets=tokens[learnt],
-        answers=torch.tensor(answers, dtype=torch.long),
+        positions=_tensor(within + learnt * each(lengths[:, [PROMPT]]), fill),
+        pair=_tensor(each(pairs[:, None]), fill, NOBODY),
+        side=_tensor(side, fill, PROMPT),
+        visible=_tensor(np.concatenate(seen), fill),
+        sources=_tensor(np.where(within == 0, prompt_end, place)[learnt] - 1),
+        targets=tokens[:total][torch.from_numpy(learnt)],
+        answers=_tensor(each(pairs[:, None] + [0, 0, len(rows)])[learnt]),
         weight=torch.tensor([row.get("weight", 1.0) for row in rows], dtype=torch.float32),
-        spans=tuple(spans),
+        spans=tuple(
+            Span(end[PROMPT] - length[PROMPT], *end)
+            for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
+        ),
     )
+
+
+def _tensor(values: npt.NDArray[Any], fill: int = 0, value: int = 0) -> torch.Tensor:
+    """Return values as a tensor, with `fill` times `value` at the end."""
+    return torch.from_numpy(np.concatenate([values, np.full(fill, value, values.dtype)]))
 
 
 def answer_logps(hidden: torch.Tensor, head: torch.nn.Linear, pack: Pack) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from recipe.attention import BLOCK
 from recipe.pack import lay
 from recipe.packing import pack
 from recipe.schedule import Schedule
-from recipe.tokenized import SIDES
+from recipe.tokenized import SIDES, arrays_of, lengths_of
 from recipe.trainer import PreferenceTrainer, Row, references
 
 MicroBatch = dict[str, Any]
@@ -59,6 +60,7 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         self.rows, self.schedule, self.tokens, self.multiple = rows, schedule, tokens, multiple
         self.devices, self.device = devices, device
         self.places = schedule.places()
+        self.lengths = lengths_of(rows).sum(1)  # tokens of a pair, its prompt once
 
     def __len__(self) -> int:
         return self.schedule.steps
@@ -69,9 +71,12 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         seen = [place for place in places if place.weight]
         # As many for each device, where the step has places to spare.
         seen += [place for place in places if not place.weight][: -len(seen) % self.devices]
-        rows = [{**self.rows[place.row], "weight": place.weight} for place in seen]
-        mine = pack([length_of(row) for row in rows], self.tokens, self.devices)[self.device]
-        return [collate([rows[pair] for pair in pairs], self.multiple) for pairs in mine]
+        lengths = self.lengths[[place.row for place in seen]].tolist()
+        mine = pack(lengths, self.tokens, self.devices)[self.device]
+        here = [seen[pair] for pairs in mine for pair in pairs]
+        rows = iter(arrays_of(self.rows, [place.row for place in here]))
+        weighted = ({**row, "weight": place.weight} for row, place in zip(rows, here, strict=True))
+        return [collate(list(itertools.islice(weighted, len(pairs))), self.multiple) for pairs in mine]
 
 
 class PackedTrainer(PreferenceTrainer):

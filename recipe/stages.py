@@ -47,7 +47,6 @@ CURATE = Stage(
 )
 
 
-
 def _report(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     page = out / "report" / "report.html"
     page.parent.mkdir()

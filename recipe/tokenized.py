@@ -1,19 +1,30 @@
 """The curated pairs as token ids, on every rank, and what is known of them before anything is trained."""
 
+import functools
 import hashlib
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from datasets import Dataset, Features, Sequence, Value
+import pyarrow as pa
+from datasets import Dataset, DatasetInfo, Features, Sequence, Value
+from datasets.table import InMemoryTable
 from pyarrow import parquet
 
 from recipe.progress import Reporter
-from recipe.prompt import PairTokenizer
+from recipe.prompt import PairTokenizer, Texts, TokenizedPairs
 from recipe.schedule import Schedule
 from recipe.schema import Recipe
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+BATCH = 512  # pairs: enough for all cores, and few beside all
 SIDES = ("prompt", "chosen", "rejected")
 # Small numbers: there are 180 million tokens and masks at full size, on every rank.
 TOKENIZED = Features(
@@ -30,28 +41,77 @@ Lengths = npt.NDArray[np.int64]
 def tokenize(
     path: Path, chat: PairTokenizer, recipe: Recipe, reporter: Reporter
 ) -> tuple[Dataset, dict[str, Any]]:
-    """Return the rows of a curated file as token ids, and what truncation did to them."""
+    """Return the rows of a curated file as token ids, and what truncation did to them.
+
+    Raises:
+        UserError: The chat template refuses a conversation.
+    """
     science = recipe.science
-    texts = parquet.read_table(path).to_pylist()
-    pairs = [
-        chat.pair(
-            row["prompt"],
-            row["chosen"],
-            row["rejected"],
-            max_length=science.max_length,
-            max_prompt_length=science.max_prompt_length,
-        )
-        for row in reporter.track(texts, f"tokenizing {path.stem}", len(texts))
-    ]
-    rows = Dataset.from_list([pair.as_dict() for pair in pairs], features=TOKENIZED)
-    means = lengths_of(rows).mean(0) if pairs else np.zeros(3)
-    counts = {
-        "prompts_cut": sum(pair.prompt_cut > 0 for pair in pairs),
-        "answers_cut": sum(pair.answers_cut for pair in pairs),
-        "equal_after_cut": sum(pair.chosen_ids == pair.rejected_ids for pair in pairs),
-        **{f"mean_{side}_tokens": round(float(mean), 2) for side, mean in zip(SIDES, means, strict=True)},
-    }
-    return rows, counts
+    rule = functools.partial(
+        chat.pairs, max_length=science.max_length, max_prompt_length=science.max_prompt_length
+    )
+    with parquet.ParquetFile(path) as file:
+        rows, found = file.metadata.num_rows, Counter[str]()
+        batches = []
+        with reporter.bar(f"tokenizing {path.stem}", rows) as bar:
+            for pairs in _ahead(rule, texts_of(file)):
+                batches.append(_batch(pairs))
+                found += _counts(pairs)
+                bar.advance(len(pairs))
+    table = pa.Table.from_batches(batches, TOKENIZED.arrow_schema).combine_chunks()
+    means = {f"mean_{side}_tokens": round(found[f"{side}_tokens"] / max(1, rows), 2) for side in SIDES}
+    cut = {name: found[name] for name in ("prompts_cut", "answers_cut", "equal_after_cut")}
+    return as_dataset(table), cut | means
+
+
+def as_dataset(table: pa.Table) -> Dataset:
+    """Return a table of TOKENIZED as a data set, in the table's own memory."""
+    # A fingerprint of its own: Datasets would hash all that it holds, for caches that nothing here uses.
+    return Dataset(InMemoryTable(table), DatasetInfo(features=TOKENIZED), fingerprint=uuid.uuid4().hex)
+
+
+def texts_of(file: parquet.ParquetFile) -> Iterator[list[Texts]]:
+    """Yield the texts of a curated file, batch by batch."""
+    for batch in file.iter_batches(BATCH, columns=list(Texts._fields)):
+        columns = (batch.column(name).to_pylist() for name in Texts._fields)
+        yield [Texts(*row) for row in zip(*columns, strict=True)]
+
+
+def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield the work done on each of some items in their order, two at a time.
+
+    So that the tokenizer's threads, which are many and need no Python, have the next batch when one is through.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        begun: deque[Future[R]] = deque()
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > 2:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def _batch(pairs: TokenizedPairs) -> pa.RecordBatch:
+    """Return pairs as a batch of TOKENIZED, in their own memory."""
+    columns = []
+    for side in (pairs.prompt, pairs.chosen, pairs.rejected):
+        offsets = pa.array(side.offsets.astype(np.int32))
+        columns += [pa.ListArray.from_arrays(offsets, pa.array(values)) for values in (side.ids, side.mask)]
+    return pa.RecordBatch.from_arrays(columns, schema=TOKENIZED.arrow_schema)
+
+
+def _counts(pairs: TokenizedPairs) -> Counter[str]:
+    chosen, rejected = pairs.chosen, pairs.rejected
+    equal = (chosen.lengths == rejected.lengths) & (chosen.shared_with(rejected) == chosen.lengths)
+    return Counter(
+        {
+            "prompts_cut": int((pairs.prompt_cut > 0).sum()),
+            "answers_cut": int(pairs.answers_cut.sum()),
+            "equal_after_cut": int(equal.sum()),
+            **{f"{side}_tokens": len(getattr(pairs, side).ids) for side in SIDES},
+        }
+    )
 
 
 def lengths_of(rows: Dataset) -> Lengths:
@@ -59,6 +119,18 @@ def lengths_of(rows: Dataset) -> Lengths:
     table = rows.with_format("arrow")[:]
     sides = [table.column(f"{side}_ids").combine_chunks() for side in SIDES]
     return np.stack([side.value_lengths().to_numpy().astype(np.int64) for side in sides], axis=1)
+
+
+def arrays_of(rows: Dataset, places: Collection[int]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Return some rows as `Dataset` does, but their columns as arrays: no Python number a token."""
+    table = rows.with_format("arrow")[list(places)]
+    found: list[dict[str, npt.NDArray[Any]]] = [{} for _ in places]
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        values, lengths = column.flatten().to_numpy(), column.value_lengths().to_numpy()
+        for row, end, length in zip(found, lengths.cumsum(dtype=np.int64), lengths, strict=True):
+            row[name] = values[end - length : end]
+    return found
 
 
 def sha256_of(rows: Dataset) -> str:

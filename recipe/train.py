@@ -22,6 +22,7 @@ from recipe.engine import build_trainer, fuses, recomputed_every, refuse_missing
 from recipe.fetch import load_inputs
 from recipe.flops import packed_pair, training_flops
 from recipe.heldout import compare, heldout_logps
+from recipe.kept_tokens import KeptTokens
 from recipe.launch import devices_for, launch
 from recipe.memory import size_of
 from recipe.packed import PackedTrainer
@@ -30,7 +31,7 @@ from recipe.prompt import pair_tokenizer
 from recipe.reference import Reference, Shards, key_of, reference_logps
 from recipe.run import Run, Stage
 from recipe.schedule import Schedule, schedule_of
-from recipe.tokenized import Lengths, lengths_of, sha256_of, tokenize, tokens_a_pair
+from recipe.tokenized import Lengths, lengths_of, sha256_of, tokens_a_pair
 from recipe.tokenizer import load_tokenizer, save_tokenizer
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
@@ -74,9 +75,15 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     recipe, inputs = run.recipe, load_inputs(run)
     science = recipe.science
     tokenizer = load_tokenizer(inputs["tokenizer"]["path"])
-    chat = pair_tokenizer(tokenizer, science)
-    train, train_counts = tokenize(run.path("data", "train.parquet"), chat, recipe, reporter)
-    heldout, heldout_counts = tokenize(run.path("data", "heldout.parquet"), chat, recipe, reporter)
+    kept = KeptTokens(
+        run.path("tokens"),
+        inputs["tokenizer"]["path"],
+        pair_tokenizer(tokenizer, science),
+        recipe,
+        run.nodes.rank,
+    )
+    train, train_counts = kept.tokenized(run.path("data", "train.parquet"), reporter)
+    heldout, heldout_counts = kept.tokenized(run.path("data", "heldout.parquet"), reporter)
     schedule = schedule_of(science, len(train))
     checkpoints = run.path("checkpoints")
     if int(os.environ.get("RANK", "0")) == 0:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
@@ -63,7 +64,7 @@ def references(rows: Sequence[Row]) -> Batch:
         float64 of shape (2 * rows,), the chosen ones first; nothing where rows don't know them.
     """
     known = [row["reference"] for row in rows if "reference" in row]
-    return {"reference": torch.tensor(known, dtype=torch.float64).T.flatten()} if known else {}
+    return {"reference": torch.tensor(np.array(known), dtype=torch.float64).T.flatten()} if known else {}
 
 
 class ScheduledRows(TorchDataset[dict[str, Any]]):

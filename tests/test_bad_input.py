@@ -25,7 +25,7 @@ def spoil(recipe: Path, **values: object) -> Path:
 def refused(cli: Cli, recipe: Path, *arguments: object, command: str = "train") -> str:
     """Return the line that `notus train` refuses with; the run folder must hold no output of any other stage.
 
-    The reference may be there: it is what it says it is, and what mends the mistake need not compute it again.
+    Tokens and the reference may be there: they are what they say, and what mends the mistake need not compute them again.
     """
     run = recipe.parent / "run"
     line = cli(command, recipe, "--run", run, *arguments).mistake
@@ -33,7 +33,7 @@ def refused(cli: Cli, recipe: Path, *arguments: object, command: str = "train") 
     stages = (
         json.loads((run / "manifest.json").read_text())["stages"] if (run / "manifest.json").exists() else {}
     )
-    left = {path.name for path in run.glob("[!.]*")} - {"manifest.json", "recipe.yaml", "reference"}
+    left = {path.name for path in run.glob("[!.]*")} - {"manifest.json", "recipe.yaml", "reference", "tokens"}
     assert left == {name.partition("/")[0] for stage in stages.values() for name in stage["outputs"]}
     return line
 

@@ -36,7 +36,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_every_command_has_a_line_of_help(cli: Cli) -> None:
     out = cli("--help").out
     stages = ("fetch", "curate", "train", "merge", "card", "publish", "verify", "run")
-    for command in (*stages, "tokens", "schedule", "doctor", "recipe", "hub"):
+    for command in (*stages, "tokens", "schedule", "doctor", "recipe", "annotate", "hub"):
         line = next(line for line in out.splitlines() if line.split()[:1] == [command])
         assert line.rstrip().endswith("."), line
 

@@ -21,22 +21,20 @@ MAX_LENGTH = 1024  # tokens
 _APART = Regex(r"\n|[^\w\s▁<|>]")
 
 
-def _learn_merges(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Train a plain BPE on `texts`; return its vocabulary, without the specials, and its merges in order."""
+def _learn_merges(texts: Iterable[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Train a plain BPE of `size` on `texts`; return its vocabulary, without the specials, and its merges in order."""
     learner = Tokenizer(models.BPE())
     # Only for training: it keeps merges inside words. What is encoded later needs no splitting then.
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Split(_APART, behavior="isolated")]
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - len(SPECIALS) - 256, initial_alphabet=["\n", "▁"], show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=["\n", "▁"], show_progress=False)
     learner.train_from_iterator(texts, trainer)
     model = json.loads(learner.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
 
-def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
     """Train the tokenizer on `texts`.
 
     Ids: the specials, the 256 bytes, then what was learnt, in the order it was learnt. There is no padding
@@ -45,6 +43,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
     Args:
         texts: What to learn the merges from; special tokens in them are removed first.
+        vocab_size: Tokens at most, the specials and bytes included.
     """
     marked = "".join(f"<|{role}|>\n" for role in ("system", "user", "assistant"))
     plain = []
@@ -52,7 +51,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         for special in SPECIALS:
             text = text.replace(special, "")  # noqa: PLW2901
         plain += [text, marked]
-    learnt, merges = _learn_merges(plain)
+    learnt, merges = _learn_merges(plain, vocab_size - len(SPECIALS) - 256)
     pieces = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(learnt, key=learnt.__getitem__)]
     vocab = {piece: place for place, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token=UNK, fuse_unk=True, byte_fallback=True))

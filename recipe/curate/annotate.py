@@ -25,6 +25,13 @@ SCORE, LEAVE_OUT, NOTE, ASPECT = "overall_score", "leave_out", "note", "aspect_"
 """The questions; those of aspects begin with the last one."""
 
 DATASET_NAME = "notus-doubtful-completions"
+LOAD_LINES = (
+    "import argilla as rg",
+    'rg.Argilla(api_url="http://localhost:6900", api_key="...")',
+    'dataset = rg.Dataset.from_disk("{folder}", workspace="argilla")',
+)
+"""What a person runs to load a `folder` that was written."""
+
 GUIDELINES = """Each record is one answer to an instruction, with the score and the critique that it got.
 
 Rate the answer by what it says, not by the score that it has. 1 is the worst and 10 the best overall score. A
@@ -85,7 +92,8 @@ def argilla() -> Any:
             import argilla as sdk
         except ModuleNotFoundError as error:
             raise UserError(
-                f"Argilla's SDK is not installed ({error.name} is missing); pip install 'notus[annotate]'"
+                f"Argilla's SDK is not installed ({error.name} is missing); "
+                "pip install '.[annotate]' in a clone of Notus"
             ) from None
     return sdk
 

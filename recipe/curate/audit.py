@@ -63,8 +63,7 @@ class Audit:
             )
             self._add_feedback(batch.chunk, batch.picks)
         counts = counts.with_columns(repeated.cast(pl.UInt32).alias("duplicate_prompt"))
-        self._add_noticed(counts, pairs.get_column("row_id"))
-        return notices.flags(counts)
+        return self._add_noticed(counts, pairs.select("row", id="row_id"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures of `audit.json`."""
@@ -78,15 +77,13 @@ class Audit:
         }
         return found | (self._of_feedback() if self.aspects else {})
 
-    def _add_noticed(self, counts: pl.DataFrame, ids: pl.Series) -> None:
-        names = [name for name in notices.UNITS if name in counts.columns]
-        long = (
-            counts.select(ids.alias("id"), *names)
-            .unpivot(names, index="id", variable_name="name", value_name="count")
-            .filter(pl.col("count") > 0)
-        )
-        self.noticed.add(long.group_by("name").agg(pl.col("count").sum()))
-        self.noticed_ids.append(long.select("name", "id"))
+    def _add_noticed(self, counts: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+        found = notices.flags(counts)
+        self.noticed.add(found.group_by("name").agg(pl.col("count").sum()))
+        self.noticed_ids.append(found.join(rows, on="row", maintain_order="left").select("name", "id"))
+        lists = found.group_by("row", maintain_order=True).agg(pl.col("name").alias("flags"))
+        flags = rows.join(lists, on="row", how="left", maintain_order="left").get_column("flags")
+        return flags.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
 
     def _add_feedback(self, chunk: Chunk, picks: pl.DataFrame) -> None:
         self.completions += len(chunk.answers)
@@ -147,18 +144,15 @@ class Audit:
         ]
         self.choice_by_source.add(compared.group_by("source").agg(both))
         self.choice_by_model.add(compared.group_by("model").agg(both))
-        found = []
         for name, column in (("ratings", "rating"), ("score", "overall_score")):
             mark = pl.col(column)
-            several = mark.count() > 1
-            found += [
-                (several & (mark.min() == mark.max())).alias(f"all_equal_by_{name}"),
-                (several & (mark.min() < mark.max()) & ((mark == mark.max()).sum() > 1)).alias(
-                    f"top_by_{name}"
-                ),
-            ]
-        ties = answers.group_by("row").agg(found)
-        self.ties.add(ties.select(pl.all().exclude("row").sum()))
+            ends = answers.group_by("row").agg(top=mark.max(), low=mark.min(), several=mark.count() > 1)
+            tops = answers.select("row", column).join(ends, on="row").filter(mark == pl.col("top"))
+            shared = tops.group_by("row", "top", "low").len("at_the_top").filter(pl.col("at_the_top") > 1)
+            equal = (pl.col("several") & (pl.col("low") == pl.col("top"))).sum()
+            found = {f"all_equal_by_{name}": ends.select(equal).item(), f"top_by_{name}": 0}
+            found[f"top_by_{name}"] = len(shared.filter(pl.col("low") < pl.col("top")))
+            self.ties.add(pl.DataFrame(found))
 
     def _add_agreement(self, answers: pl.DataFrame) -> None:
         """Count, of two answers to one prompt, how often two kinds of mark order both, and alike."""

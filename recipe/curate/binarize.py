@@ -32,24 +32,23 @@ def pick(chunk: Chunk, rules: Rules) -> pl.DataFrame:
         worse one); chosen, rejected (Int64, null if there is no pair), reason (String, why there is none).
     """
     column = SCORE_OF[rules.by]
-    found = chunk.answers.group_by("row").agg(
-        _best("rating").alias("by_ratings"),
-        _best("overall_score").alias("by_score"),
-        pl.col(column).count().alias("rated"),
-        pl.col(column).max().alias("top"),
-        pl.col(column).min().alias("low"),
-        _rejectable(column, rules).alias("rejectable"),
-    )
-    rows = chunk.rows.select("row", "id").join(found, on="row", how="left", maintain_order="left")
+    marks = chunk.answers.select("row", "place", "rating", "overall_score")
+    score = pl.col(column)
+    found = marks.group_by("row").agg(rated=score.count(), top=score.max(), low=score.min())
+    rows = chunk.rows.select("row", "id")
+    for part in (found, _best(marks, "rating", "by_ratings"), _best(marks, "overall_score", "by_score")):
+        rows = rows.join(part, on="row", how="left", maintain_order="left")
+    worse = _rejectable(marks.join(found, on="row", maintain_order="left"), column, rules)
+    rows = rows.join(worse, on="row", how="left", maintain_order="left")
     reason = (
         pl.when(pl.col("rated").fill_null(0) < 2)
         .then(pl.lit(Reason.TOO_FEW_COMPLETIONS.value))
         .when(pl.col("low") == pl.col("top"))
         .then(pl.lit(Reason.EQUAL_RATINGS.value))
-        .when(pl.col("rejectable").list.len() == 0)
+        .when(pl.col("rejectable").is_null())
         .then(pl.lit(Reason.MARGIN_TOO_SMALL.value))
     )
-    many = pl.col("rejectable").list.len()
+    many = pl.col("rejectable").list.len().fill_null(0)
     place = pl.lit(0) if rules.rejected != "random" else _draw(rules.seed) % pl.max_horizontal(many, 1)
     return rows.select(
         "row",
@@ -110,21 +109,21 @@ def pairs_of(chunk: Chunk, picks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
 
 
-def _best(column: str) -> pl.Expr:
-    """Return the place of the first best answer; null unless there is a worse one."""
+def _best(marks: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """Return the place of the first best answer of each row, as `name`; only of rows that have a worse one too."""
     score = pl.col(column)
-    best = pl.col("place").filter(score == score.max()).first()
-    return pl.when(score.min() < score.max()).then(best)
+    ends = marks.group_by("row").agg(top=score.max(), low=score.min()).filter(pl.col("low") < pl.col("top"))
+    best = marks.join(ends, on="row").filter(score == pl.col("top"))
+    return best.group_by("row").agg(pl.col("place").min().alias(name))
 
 
-def _rejectable(column: str, rules: Rules) -> pl.Expr:
-    """Return the places of the answers that may be rejected, the one that is, unless it is drawn, first."""
-    score = pl.col(column)
-    worse = (score < score.max()) & (score.max() - score >= rules.min_margin - _CLOSE)
-    places = pl.col("place").filter(worse)
-    if rules.rejected == "random":
-        return places
-    return places.sort_by(score.filter(worse), descending=rules.rejected == "next", maintain_order=True)
+def _rejectable(marks: pl.DataFrame, column: str, rules: Rules) -> pl.DataFrame:
+    """Return of each row the places that may be rejected, the one that is, unless it is drawn, first."""
+    score, top = pl.col(column), pl.col("top")
+    worse = marks.filter((score < top) & (top - score >= rules.min_margin - _CLOSE))
+    if rules.rejected != "random":
+        worse = worse.sort("row", column, descending=[False, rules.rejected == "next"], maintain_order=True)
+    return worse.group_by("row", maintain_order=True).agg(pl.col("place").alias("rejectable"))
 
 
 def _draw(seed: int) -> pl.Expr:

@@ -119,11 +119,11 @@ def in_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def flags(counts: pl.DataFrame) -> pl.Series:
-    """Return the names that hold of each row of `in_feedback` or `in_pairs`, as a list."""
-    names = [name for name in counts.columns if name != "row"]
-    said = (pl.when(pl.col(name) > 0).then(pl.lit(name)) for name in names)
-    return counts.select(pl.concat_list(said).list.drop_nulls().alias("flags")).to_series()
+def flags(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return what holds of the rows of `in_feedback` or `in_pairs`: row, name, count, a line each, by row."""
+    names = [name for name in UNITS if name in counts.columns]
+    long = counts.unpivot(names, index="row", variable_name="name", value_name="count")
+    return long.filter(pl.col("count") > 0).sort("row", maintain_order=True)
 
 
 _TEXT = ("edge_whitespace", "replacement_character", "special_token")
@@ -140,14 +140,15 @@ def _text_notices(text: pl.Expr) -> list[pl.Expr]:
 
 def _same_response(answers: pl.DataFrame) -> pl.DataFrame:
     """Return how many answers of a row say the same as another one of it that was rated or scored otherwise."""
-    return (
-        answers.filter(pl.col("response").is_not_null())
-        .group_by("row", pl.col("response").hash().alias("response"))
-        .agg(pl.len().alias("same"), pl.col("rating").n_unique(), pl.col("overall_score").n_unique())
-        .filter((pl.col("same") > 1) & ((pl.col("rating") > 1) | (pl.col("overall_score") > 1)))
-        .group_by("row")
-        .agg(pl.col("same").sum().alias("same_response_other_score"))
+    said = answers.select("row", "rating", "overall_score", response=pl.col("response").hash()).filter(
+        answers["response"].is_not_null()
     )
+    again = said.group_by("row", "response").len("same").filter(pl.col("same") > 1)
+    marks = (
+        said.join(again, on=["row", "response"]).group_by("row", "response", "same").agg(pl.all().n_unique())
+    )
+    otherwise = marks.filter((pl.col("rating") > 1) | (pl.col("overall_score") > 1))
+    return otherwise.group_by("row").agg(pl.col("same").sum().alias("same_response_other_score"))
 
 
 def _count(aspects: list[pl.Expr], holds: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,7 +82,9 @@ def pairs_from(table: pl.DataFrame) -> Iterator[Pair]:
 
 
 class PairsFile:
-    """Pairs in the order of their files, on disk until it is known in which order the run wants them.
+    """Pairs in the order of their files, until it is known in which order the run wants them.
+
+    As many as fit into one bucket are kept in memory, more on disk.
 
     Args:
         folder: Where it may make files of its own.
@@ -90,33 +93,43 @@ class PairsFile:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._path = folder / "pairs.parquet"
-        self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="lz4")
+        self._held: list[pa.Table] = []
+        self._writer: pq.ParquetWriter | None = None
         self.count = 0
 
     def add(self, pairs: pl.DataFrame) -> None:
         """Append pairs."""
-        self._writer.write_table(to_arrow(pairs))
+        self._held.append(to_arrow(pairs))
         self.count += len(pairs)
+        if self.count > _BUCKET:
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="lz4")
+            while self._held:
+                self._writer.write_table(self._held.pop(0))
 
     def write(self, order: Sequence[int], path: Path) -> None:
         """Write the pairs numbered by `order`, in that order, to `path`: the same bytes for the same pairs."""
-        self._writer.close()
-        places = np.full(self.count, -1)
-        places[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
-        buckets = -(-len(order) // _BUCKET)
         with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-            for bucket in self._in_buckets(places, buckets):
-                for start in range(0, bucket.num_rows, _ROW_GROUP):
-                    writer.write_table(bucket.slice(start, _ROW_GROUP))
+            for bucket in self._in_order(np.asarray(order, dtype=np.int64)):
+                for start in range(0, len(bucket), _ROW_GROUP):
+                    writer.write_table(to_arrow(bucket[start : start + _ROW_GROUP]))
 
-    def _in_buckets(self, places: np.ndarray, count: int) -> Iterator[pa.Table]:
-        """Yield the pairs by their place, some at a time; many are dealt out to files first."""
-        if count == 1:
-            table = pq.read_table(self._path, schema=SCHEMA)
-            rows = np.flatnonzero(places >= 0)
-            yield table.take(pa.array(rows[np.argsort(places[rows])]))
-            return
-        paths = [self._path.with_name(f"bucket-{number}.parquet") for number in range(count)]
+    def _in_order(self, order: npt.NDArray[np.int64]) -> Iterator[pl.DataFrame]:
+        if self._writer is None:
+            held = pl.DataFrame(pl.from_arrow(pa.concat_tables(self._held)))
+            for start in range(0, len(order), _ROW_GROUP):
+                yield held[order[start : start + _ROW_GROUP]]
+        else:
+            self._writer.close()
+            yield from self._from_buckets(order)
+
+    def _from_buckets(self, order: npt.NDArray[np.int64]) -> Iterator[pl.DataFrame]:
+        """Deal the pairs out to files, each of which is put in order by itself."""
+        places = np.full(self.count, -1)
+        places[order] = np.arange(len(order))
+        paths = [
+            self._path.with_name(f"bucket-{number}.parquet") for number in range(-(-len(order) // _BUCKET))
+        ]
         schema = SCHEMA.append(pa.field("place", pa.int64()))
         writers = [pq.ParquetWriter(path, schema, compression="lz4") for path in paths]
         start = 0
@@ -124,8 +137,8 @@ class PairsFile:
             its = places[start : start + batch.num_rows]
             table = (
                 pa.Table.from_batches([batch])
-                .cast(SCHEMA)
                 .append_column(schema.field("place"), pa.array(its))
+                .cast(schema)
             )
             for number in np.unique(its[its >= 0] // _BUCKET):
                 writers[number].write_table(table.filter(pa.array((its >= 0) & (its // _BUCKET == number))))
@@ -133,5 +146,5 @@ class PairsFile:
         for writer in writers:
             writer.close()
         for path in paths:
-            yield pq.read_table(path).sort_by("place").select(SCHEMA.names).cast(SCHEMA)
+            yield pl.read_parquet(path).sort("place")
             path.unlink()

@@ -1,18 +1,27 @@
 """From messages to token ids: chat template, tokenization, truncation, by the rule that a recipe chooses.
 
-A new rule is a class with the one method of `PairTokenizer`, a name in `Science.tokenization`, and a line in
+A new rule is a class with the `pairs` of `PairTokenizer`, a name in `Science.tokenization`, and a line in
 `pair_tokenizer`.
 """
 
 from transformers import PreTrainedTokenizerBase
 
 from recipe.prompt.current import ChatFormat
-from recipe.prompt.pair import Message, PairTokenizer, TokenizedPair
+from recipe.prompt.pair import Message, PairTokenizer, Texts, TokenizedPair, TokenizedPairs
 from recipe.prompt.zephyr_2023 import Zephyr2023
 from recipe.schema import Science
 from recipe.tokenizer import refuse_disagreement
 
-__all__ = ["ChatFormat", "Message", "PairTokenizer", "TokenizedPair", "Zephyr2023", "pair_tokenizer"]
+__all__ = [
+    "ChatFormat",
+    "Message",
+    "PairTokenizer",
+    "Texts",
+    "TokenizedPair",
+    "TokenizedPairs",
+    "Zephyr2023",
+    "pair_tokenizer",
+]
 
 
 def pair_tokenizer(tokenizer: PreTrainedTokenizerBase, science: Science) -> PairTokenizer:

@@ -9,21 +9,26 @@ they are. Only the template's own special tokens become special ids. Of the text
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import TemplateError
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from recipe.errors import UserError
-from recipe.prompt.pair import Message, TokenizedPair
+from recipe.prompt.pair import Message, PairTokenizer, Texts, TokenizedPairs
+from recipe.prompt.sides import Integers, Sides, encode
 from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 
 # Private-use characters, of a plane that text hardly ever has any of: each three can be the marks of `_Marks`.
 MARKS = range(0xF0000, 0x10FFFE, 3)
 
 
-class ChatFormat:
+class ChatFormat(PairTokenizer):
     """A tokenizer with a chat template, for training.
 
     Args:
@@ -56,77 +61,84 @@ class ChatFormat:
         Raises:
             UserError: The chat template refuses it.
         """
-        try:
-            text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages], tokenize=False, add_generation_prompt=generate
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
-            said = " ".join(str(error).split())
-            raise UserError(
-                f"{self.tokenizer.name_or_path}: its chat template refuses a conversation of {roles}: {said}"
-            ) from error
-        assert isinstance(text, str)
-        return text
+        return self._render([messages], generate=generate)[0]
 
     def encode(self, messages: Sequence[Message], *, generate: bool = False) -> list[int]:
         """Return the token ids of a conversation; literal special tokens in its text stay text."""
-        marks = self._marks_for("".join(message["content"] for message in messages))
-        hidden = [{**message, "content": marks.hide(message["content"])} for message in messages]
-        return marks.encode(self.render(hidden, generate=generate))
+        ids: list[int] = self._encode(([messages], generate))[0].ids.tolist()
+        return ids
 
-    def pair(
-        self,
-        prompt: Sequence[Message],
-        chosen: str,
-        rejected: str,
-        *,
-        max_length: int,
-        max_prompt_length: int,
-    ) -> TokenizedPair:
-        """Tokenize and truncate one preference pair; see `PairTokenizer.pair`.
+    def pairs(self, texts: Sequence[Texts], *, max_length: int, max_prompt_length: int) -> TokenizedPairs:
+        """Tokenize and truncate preference pairs; see `PairTokenizer.pairs`.
 
         A pair fits when the prompt and its longer answer have at most `max_length` tokens. If it does not,
         the prompt keeps its last `max_prompt_length` tokens; if that is not enough, an answer keeps its
         beginning.
         """
-        asked = self.encode(prompt, generate=True)
-        answered = [
-            self.encode([*prompt, {"role": "assistant", "content": text}]) for text in (chosen, rejected)
-        ]
-        shared = min(_common_prefix(asked, ids) for ids in answered)
-        prompt_ids = asked[:shared]
-        answers = [self._until_eos(ids[shared:]) for ids in answered]
-        prompt_cut = 0
-        if len(prompt_ids) + max(map(len, answers)) > max_length and len(prompt_ids) > max_prompt_length:
-            prompt_cut = len(prompt_ids) - max_prompt_length
-            prompt_ids = prompt_ids[prompt_cut:]
-        room = max_length - len(prompt_ids)
-        answers_cut = sum(len(ids) > room for ids in answers)
-        chosen_ids, rejected_ids = (ids[:room] for ids in answers)
-        return TokenizedPair(
-            prompt_ids,
-            [1] * len(prompt_ids),
-            chosen_ids,
-            [1] * len(chosen_ids),
-            rejected_ids,
-            [1] * len(rejected_ids),
-            prompt_cut,
-            answers_cut,
+        prompts = [prompt for prompt, _, _ in texts]
+        answers = ([text.chosen for text in texts], [text.rejected for text in texts])
+        asked, *answered = self._encode(
+            (prompts, True), *(([*map(_answered, prompts, each)], False) for each in answers)
+        )
+        shared = np.minimum(*(asked.shared_with(whole) for whole in answered))
+        chosen, rejected = (self._until_eos(whole, shared) for whole in answered)
+        longer = np.maximum(chosen.lengths, rejected.lengths)
+        kept = np.where(shared + longer > max_length, np.minimum(shared, max_prompt_length), shared)
+        room = max_length - kept
+        return TokenizedPairs(
+            asked.cut(shared - kept, kept),
+            chosen.cut(0, np.minimum(chosen.lengths, room)),
+            rejected.cut(0, np.minimum(rejected.lengths, room)),
+            prompt_cut=shared - kept,
+            answers_cut=(chosen.lengths > room).astype(np.int64) + (rejected.lengths > room),
         )
 
-    def _marks_for(self, text: str) -> "_Marks":
-        """Return the first marks that `text` and the template hold none of."""
-        taken = set(text).union(str(self.tokenizer.chat_template))
-        first = next(first for first in MARKS if taken.isdisjoint(map(chr, range(first, first + 3))))
+    def _render(self, conversations: Sequence[Sequence[Message]], *, generate: bool) -> list[str]:
+        if not conversations:
+            return []
+        turns = [[dict(message) for message in messages] for messages in conversations]
+        try:
+            texts = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate)
+        except TemplateError as error:
+            for messages in conversations[:-1]:
+                self.render(messages, generate=generate)  # which of them it is
+            roles = ", ".join(message["role"] for message in conversations[-1])
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"{self.tokenizer.name_or_path}: its chat template refuses a conversation of {roles}: {said}"
+            ) from error
+        return cast("list[str]", texts)
+
+    def _encode(self, *groups: tuple[Sequence[Sequence[Message]], bool]) -> list[Sides]:
+        """Tokenize groups of conversations, each with or without `generate`, in one go."""
+        contents = {message["content"] for group, _ in groups for messages in group for message in messages}
+        marks = self._marks_for(contents)
+        rendered: list[str] = []
+        for group, generate in groups:
+            hidden = [
+                [{**message, "content": marks.hide(message["content"])} for message in messages]
+                for messages in group
+            ]
+            rendered += self._render(hidden, generate=generate)
+        return marks.encode(rendered).parts([len(group) for group, _ in groups])
+
+    def _marks_for(self, texts: Iterable[str]) -> "_Marks":
+        """Return the first marks that neither the texts nor the template hold any of."""
+        taken = [str(self.tokenizer.chat_template), *texts]
+        first = next(
+            first
+            for first in MARKS
+            if not any(chr(mark) in text for mark in range(first, first + 3) for text in taken)
+        )
         if first not in self._marks:
             self._marks[first] = _Marks(self.tokenizer, first)
         return self._marks[first]
 
-    def _until_eos(self, ids: list[int]) -> list[int]:
-        if self.eos_token_id in ids:
-            return ids[: ids.index(self.eos_token_id) + 1]
-        return [*ids, self.eos_token_id]
+    def _until_eos(self, whole: Sides, first: Integers) -> Sides:
+        """Return what follows each row's token `first`, up to an end of the sequence; with one, if it has none."""
+        rest = whole.lengths - first
+        kept = whole.until(np.flatnonzero(whole.ids == self.eos_token_id), first) + 1
+        return whole.cut(first, np.minimum(kept, rest)).followed_by(self.eos_token_id, kept > rest)
 
 
 class _Marks:
@@ -148,7 +160,7 @@ class _Marks:
         literal = "|".join(map(re.escape, self._special))
         self._literal = re.compile(literal)
         self._hidden_or_own = re.compile(f"{self._guard}([0-9]+){self._guard}|(?P<own>{literal})")
-        self._backend, self._real_id = self._wrapped(tokenizer.backend_tokenizer, special)
+        self._backend, self._real_ids = self._wrapped(tokenizer.backend_tokenizer, special)
 
     def hide(self, text: str) -> str:
         """Return `text` with its literal special tokens hidden."""
@@ -156,24 +168,31 @@ class _Marks:
             lambda found: f"{self._guard}{self._special.index(found[0])}{self._guard}", text
         )
 
-    def encode(self, rendered: str) -> list[int]:
-        """Return the token ids of a conversation that was rendered with its text's special tokens hidden."""
-        marked = self._hidden_or_own.sub(
+    def encode(self, rendered: Sequence[str]) -> Sides:
+        """Return the tokens of conversations that were rendered with their texts' special tokens hidden."""
+        found = encode(self._backend, [self._marked(text) for text in rendered])
+        return replace(found, ids=self._real_ids[found.ids])
+
+    def _marked(self, rendered: str) -> str:
+        """Wrap the template's own special tokens, and put those of the text back."""
+        if self._guard not in rendered:  # far the most, and of what is left to find most begins alike
+            return self._literal.sub(lambda found: f"{self._open}{found[0]}{self._close}", rendered)
+        return self._hidden_or_own.sub(
             lambda found: (
                 f"{self._open}{found[0]}{self._close}" if found["own"] else self._special[int(found[1])]
             ),
             rendered,
         )
-        ids = self._backend.encode(marked, add_special_tokens=False).ids
-        return [self._real_id.get(token, token) for token in ids]
 
-    def _wrapped(self, backend: Tokenizer, special: Sequence[AddedToken]) -> tuple[Tokenizer, dict[int, int]]:
-        """Return a tokenizer that knows special tokens only in OPEN..CLOSE, and their real ids by its own."""
+    def _wrapped(
+        self, backend: Tokenizer, special: Sequence[AddedToken]
+    ) -> tuple[Tokenizer, npt.NDArray[np.int32]]:
+        """Return a tokenizer that knows special tokens only in OPEN..CLOSE, and the real ids by its own."""
         wrapped = Tokenizer.from_str(backend.to_str())
         wrapped.no_truncation()  # a tokenizer.json may ask for either
         wrapped.no_padding()
         wrapped.encode_special_tokens = True
-        real_id = {}
+        real: dict[int, int | None] = {}
         for token in special:
             content = f"{self._open}{token.content}{self._close}"
             wrapped.add_tokens(
@@ -183,15 +202,15 @@ class _Marks:
                     )
                 ]
             )
-            ours, real = wrapped.token_to_id(content), backend.token_to_id(token.content)
+            ours = wrapped.token_to_id(content)
             assert ours is not None
-            assert real is not None
-            real_id[ours] = real
-        return wrapped, real_id
+            real[ours] = backend.token_to_id(token.content)
+        ids = np.arange(max(wrapped.get_vocab().values()) + 1, dtype=np.int32)
+        for ours, own in real.items():
+            assert own is not None
+            ids[ours] = own
+        return wrapped, ids
 
 
-def _common_prefix(ids: Sequence[int], other: Sequence[int]) -> int:
-    for place, (one, two) in enumerate(zip(ids, other, strict=False)):
-        if one != two:
-            return place
-    return min(len(ids), len(other))
+def _answered(prompt: Sequence[Message], answer: str) -> list[Message]:
+    return [*prompt, {"role": "assistant", "content": answer}]

@@ -1,11 +1,28 @@
-"""A preference pair as token ids, and what makes one."""
+"""A preference pair as token ids, and what makes many of them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
+
+from recipe.prompt.sides import Integers, Sides
 
 Message = Mapping[str, str]
 """A turn: `role` (system, user or assistant) and `content`."""
+
+
+class Texts(NamedTuple):
+    """A preference pair as texts.
+
+    Attributes:
+        prompt: The turns before the answer; the last one is the user's.
+        chosen: The better answer.
+        rejected: The worse one.
+    """
+
+    prompt: Sequence[Message]
+    chosen: str
+    rejected: str
 
 
 @dataclass(frozen=True)
@@ -43,8 +60,50 @@ class TokenizedPair:
         }
 
 
-class PairTokenizer(Protocol):
-    """A rule from texts to a `TokenizedPair`."""
+@dataclass(frozen=True, eq=False)
+class TokenizedPairs:
+    """Preference pairs as token ids, all in one.
+
+    Attributes:
+        prompt: As `TokenizedPair` has it, of every pair.
+        chosen: Likewise.
+        rejected: Likewise.
+        prompt_cut: Of each pair.
+        answers_cut: Of each pair.
+    """
+
+    prompt: Sides
+    chosen: Sides
+    rejected: Sides
+    prompt_cut: Integers
+    answers_cut: Integers
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+    def pair(self, place: int) -> TokenizedPair:
+        """Return one of them."""
+        return TokenizedPair(
+            *self.prompt.row(place),
+            *self.chosen.row(place),
+            *self.rejected.row(place),
+            prompt_cut=int(self.prompt_cut[place]),
+            answers_cut=int(self.answers_cut[place]),
+        )
+
+
+class PairTokenizer(ABC):
+    """A rule from texts to token ids. What becomes of a pair does not depend on the others."""
+
+    @abstractmethod
+    def pairs(self, texts: Sequence[Texts], *, max_length: int, max_prompt_length: int) -> TokenizedPairs:
+        """Tokenize and, where it must be, truncate preference pairs.
+
+        Args:
+            texts: The pairs.
+            max_length: Tokens of the prompt and an answer together.
+            max_prompt_length: Tokens that a prompt keeps when the pair is too long.
+        """
 
     def pair(
         self,
@@ -55,13 +114,6 @@ class PairTokenizer(Protocol):
         max_length: int,
         max_prompt_length: int,
     ) -> TokenizedPair:
-        """Tokenize and, where it must be, truncate one preference pair.
-
-        Args:
-            prompt: The turns before the answer; the last one is the user's.
-            chosen: The better answer.
-            rejected: The worse one.
-            max_length: Tokens of the prompt and an answer together.
-            max_prompt_length: Tokens that a prompt keeps when the pair is too long.
-        """
-        ...
+        """Tokenize one preference pair; see `pairs`."""
+        texts = Texts(prompt, chosen, rejected)
+        return self.pairs([texts], max_length=max_length, max_prompt_length=max_prompt_length).pair(0)

@@ -5,19 +5,19 @@ of this against the original libraries. New recipes are better off with `current
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from recipe.prompt.pair import Message, TokenizedPair
+from recipe.prompt.pair import Message, PairTokenizer, Texts, TokenizedPairs
+from recipe.prompt.sides import Sides, encode
 
 ASSISTANT = "<|assistant|>\n"
 
-Side = tuple[list[int], list[int]]
-"""Token ids of a text, and their attention mask."""
 
-
-class Zephyr2023:
+class Zephyr2023(PairTokenizer):
     """The rule `zephyr-2023`.
 
     Args:
@@ -32,27 +32,18 @@ class Zephyr2023:
         self._backend.no_truncation()  # a tokenizer.json may ask for either; in 2023 the call overruled it
         self._backend.no_padding()
 
-    def pair(
-        self,
-        prompt: Sequence[Message],
-        chosen: str,
-        rejected: str,
-        *,
-        max_length: int,
-        max_prompt_length: int,
-    ) -> TokenizedPair:
-        """Tokenize and truncate one preference pair; see `PairTokenizer.pair`."""
-        asked = self.side(self.prompt_text(prompt))
-        better, worse = (self.end(self.side(self.answer_text(prompt, text))) for text in (chosen, rejected))
-        before = [len(ids) for ids, _ in (asked, better, worse)]
-        asked, better, worse = self.truncate(asked, better, worse, max_length, max_prompt_length)
-        after = [len(ids) for ids, _ in (asked, better, worse)]
-        return TokenizedPair(
-            *asked,
-            *better,
-            *worse,
-            prompt_cut=before[0] - after[0],
-            answers_cut=sum(was > now for was, now in zip(before[1:], after[1:], strict=True)),
+    def pairs(self, texts: Sequence[Texts], *, max_length: int, max_prompt_length: int) -> TokenizedPairs:
+        """Tokenize and truncate preference pairs; see `PairTokenizer.pairs`."""
+        asked, better, worse = self.sides(
+            [self.prompt_text(prompt) for prompt, _, _ in texts],
+            [self.answer_text(prompt, chosen) for prompt, chosen, _ in texts],
+            [self.answer_text(prompt, rejected) for prompt, _, rejected in texts],
+        )
+        whole = asked, self.end(better), self.end(worse)
+        sides = self.truncate(*whole, max_length, max_prompt_length)
+        lost = [before.lengths - after.lengths for before, after in zip(whole, sides, strict=True)]
+        return TokenizedPairs(
+            *sides, prompt_cut=lost[0], answers_cut=(lost[1] > 0).astype(np.int64) + (lost[2] > 0)
         )
 
     def prompt_text(self, prompt: Sequence[Message]) -> str:
@@ -78,37 +69,37 @@ class Zephyr2023:
         """Return one turn as the zephyr template has it: its text as it is, nothing stripped."""
         return f"<|{message['role']}|>\n{message['content']}{self.eos_token}\n"
 
-    def side(self, text: str) -> Side:
-        """Tokenize a text on its own.
+    def sides(self, *texts: Sequence[str]) -> list[Sides]:
+        """Tokenize texts, each on its own.
 
         Quirks: prompt and answers apart, so that each begins with the tokenizer's dummy space (joint tokenization
         gives other first tokens); no `<s>` anywhere; and a special token that somebody wrote into a text is
         that token. No token attends to a `</s>` of the text, a turn's end included: trl took them for padding.
         """
-        ids = self._backend.encode(text, add_special_tokens=False).ids
-        return ids, [int(token != self.eos_token_id) for token in ids]
+        found = encode(self._backend, [text for some in texts for text in some])
+        seen = replace(found, mask=(found.ids != self.eos_token_id).astype(np.int8))
+        return seen.parts([len(some) for some in texts])
 
-    def end(self, answer: Side) -> Side:
+    def end(self, answers: Sides) -> Sides:
         """Append the end of the sequence.
 
         Quirk: the template has put one before the line's end already. This second one is attended to.
         """
-        ids, mask = answer
-        return [*ids, self.eos_token_id], [*mask, 1]
+        return answers.followed_by(self.eos_token_id, np.ones(len(answers), np.bool_))
 
     def truncate(
-        self, prompt: Side, chosen: Side, rejected: Side, max_length: int, max_prompt_length: int
-    ) -> tuple[Side, Side, Side]:
+        self, prompt: Sides, chosen: Sides, rejected: Sides, max_length: int, max_prompt_length: int
+    ) -> tuple[Sides, Sides, Sides]:
         """Cut what is too long, the prompt first.
 
         Quirks: the longer answer decides for both. If the prompt's last `max_prompt_length` tokens do not make
         room enough, both answers keep `max_length - max_prompt_length`, however short the prompt is.
         """
-        longest = max(len(chosen[0]), len(rejected[0]))
-        if len(prompt[0]) + longest > max_length:
-            prompt = prompt[0][-max_prompt_length:], prompt[1][-max_prompt_length:]
-        if len(prompt[0]) + longest > max_length:
-            room = max_length - max_prompt_length
-            chosen = chosen[0][:room], chosen[1][:room]
-            rejected = rejected[0][:room], rejected[1][:room]
-        return prompt, chosen, rejected
+        asked, longest = prompt.lengths, np.maximum(chosen.lengths, rejected.lengths)
+        kept = np.where(asked + longest > max_length, np.minimum(asked, max_prompt_length), asked)
+        room = np.where(kept + longest > max_length, max_length - max_prompt_length, longest)
+        return (
+            prompt.cut(asked - kept, kept),
+            chosen.cut(0, np.minimum(chosen.lengths, room)),
+            rejected.cut(0, np.minimum(rejected.lengths, room)),
+        )

@@ -5,16 +5,17 @@ Run by `nox -s parity` after the comparison, on what the 2023 stack wrote for it
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from recipe import schedule
 from recipe.prompt import Zephyr2023, zephyr_2023
-from recipe.prompt.zephyr_2023 import Side
+from recipe.prompt.sides import Sides
 from recipe.schedule import Place, Schedule
 from tests.parity import cases, ours
 from tests.parity.compare import compare_schedules, compare_steps, compare_tokens
@@ -25,19 +26,28 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def one_eos(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Zephyr2023, "end", lambda self, answer: answer)
+    patch.setattr(Zephyr2023, "end", lambda self, answers: answers)
 
 
 def masked_last_eos(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Zephyr2023, "end", lambda self, answer: ([*answer[0], self.eos_token_id], [*answer[1], 0]))
+    end = Zephyr2023.end
+
+    def masked(self: Zephyr2023, answers: Sides) -> Sides:
+        ended = end(self, answers)
+        mask = ended.mask.copy()
+        mask[ended.offsets[1:] - 1] = 0
+        return dataclasses.replace(ended, mask=mask)
+
+    patch.setattr(Zephyr2023, "end", masked)
 
 
 def unmasked_eos(patch: pytest.MonkeyPatch) -> None:
-    def side(self: Zephyr2023, text: str) -> Side:
-        ids = self._backend.encode(text, add_special_tokens=False).ids
-        return ids, [1] * len(ids)
+    sides = Zephyr2023.sides
 
-    patch.setattr(Zephyr2023, "side", side)
+    def unmasked(self: Zephyr2023, *texts: Sequence[str]) -> list[Sides]:
+        return [dataclasses.replace(one, mask=np.ones_like(one.mask)) for one in sides(self, *texts)]
+
+    patch.setattr(Zephyr2023, "sides", unmasked)
 
 
 def bos_in_front(patch: pytest.MonkeyPatch) -> None:
@@ -69,24 +79,24 @@ def literal_specials_stay_text(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_dummy_prefix(patch: pytest.MonkeyPatch) -> None:
-    side = Zephyr2023.side
+    sides = Zephyr2023.sides
 
-    def without(self: Zephyr2023, text: str) -> Side:
-        ids, mask = side(self, "\n" + text)
-        return ids[2:], mask[2:]  # ▁ and the newline
+    def without(self: Zephyr2023, *texts: Sequence[str]) -> list[Sides]:
+        found = sides(self, *([f"\n{text}" for text in some] for some in texts))
+        return [one.cut(2, one.lengths - 2) for one in found]  # ▁ and the newline
 
-    patch.setattr(Zephyr2023, "side", without)
+    patch.setattr(Zephyr2023, "sides", without)
 
 
 def answers_cut_first(patch: pytest.MonkeyPatch) -> None:
     """The answers keep what the whole prompt leaves; the prompt is cut only where that is nothing."""
 
     def truncate(
-        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
-    ) -> tuple[Side, Side, Side]:
-        prompt = prompt[0][1 - most :], prompt[1][1 - most :]
-        room = most - len(prompt[0])
-        return prompt, (chosen[0][:room], chosen[1][:room]), (rejected[0][:room], rejected[1][:room])
+        self: Zephyr2023, prompt: Sides, chosen: Sides, rejected: Sides, most: int, most_of_prompt: int
+    ) -> tuple[Sides, Sides, Sides]:
+        kept = np.minimum(prompt.lengths, most - 1)
+        better, worse = (one.cut(0, np.minimum(one.lengths, most - kept)) for one in (chosen, rejected))
+        return prompt.cut(prompt.lengths - kept, kept), better, worse
 
     patch.setattr(Zephyr2023, "truncate", truncate)
 
@@ -95,12 +105,15 @@ def each_answer_cut_on_its_own(patch: pytest.MonkeyPatch) -> None:
     truncate = Zephyr2023.truncate
 
     def alone(
-        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
-    ) -> tuple[Side, Side, Side]:
-        cut, better, worse = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
-        room = most - len(cut[0])
-        better = chosen if len(chosen[0]) <= room else better
-        return cut, better, rejected if len(rejected[0]) <= room else worse
+        self: Zephyr2023, prompt: Sides, chosen: Sides, rejected: Sides, most: int, most_of_prompt: int
+    ) -> tuple[Sides, Sides, Sides]:
+        cut, *answers = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
+        room = most - cut.lengths
+        better, worse = (
+            whole.cut(0, np.where(whole.lengths <= room, whole.lengths, short.lengths))
+            for whole, short in zip((chosen, rejected), answers, strict=True)
+        )
+        return cut, better, worse
 
     patch.setattr(Zephyr2023, "truncate", alone)
 
@@ -109,10 +122,10 @@ def prompt_keeps_its_beginning(patch: pytest.MonkeyPatch) -> None:
     truncate = Zephyr2023.truncate
 
     def beginning(
-        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
-    ) -> tuple[Side, Side, Side]:
+        self: Zephyr2023, prompt: Sides, chosen: Sides, rejected: Sides, most: int, most_of_prompt: int
+    ) -> tuple[Sides, Sides, Sides]:
         cut, better, worse = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
-        return (prompt[0][: len(cut[0])], prompt[1][: len(cut[0])]), better, worse
+        return prompt.cut(0, cut.lengths), better, worse
 
     patch.setattr(Zephyr2023, "truncate", beginning)
 
@@ -121,10 +134,14 @@ def full_already_at_the_limit(patch: pytest.MonkeyPatch) -> None:
     truncate = Zephyr2023.truncate
 
     def strict(
-        self: Zephyr2023, prompt: Side, chosen: Side, rejected: Side, most: int, most_of_prompt: int
-    ) -> tuple[Side, Side, Side]:
-        full = len(prompt[0]) + max(len(chosen[0]), len(rejected[0])) == most
-        return truncate(self, prompt, chosen, rejected, most - full, most_of_prompt - full)
+        self: Zephyr2023, prompt: Sides, chosen: Sides, rejected: Sides, most: int, most_of_prompt: int
+    ) -> tuple[Sides, Sides, Sides]:
+        full = prompt.lengths + np.maximum(chosen.lengths, rejected.lengths) == most
+        less = truncate(self, prompt, chosen, rejected, most - 1, most_of_prompt - 1)
+        else_ = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
+        kept = [np.where(full, one.lengths, other.lengths) for one, other in zip(less, else_, strict=True)]
+        better, worse = chosen.cut(0, kept[1]), rejected.cut(0, kept[2])
+        return prompt.cut(prompt.lengths - kept[0], kept[0]), better, worse
 
     patch.setattr(Zephyr2023, "truncate", strict)
 

@@ -15,6 +15,7 @@ from recipe.curate.overrides import apply, leaves_out, offered, read_overrides, 
 from recipe.errors import UserError
 from tests.feedback_table import ASPECTS, NA, answer, row, write_data
 from tests.recipe.fake_argilla import FakeArgilla
+from tests.support import Cli
 
 ANA, BEN, CLEO = (uuid.UUID(int=number) for number in (2, 3, 4))
 pytestmark = pytest.mark.filterwarnings("ignore:Workspace not provided")
@@ -113,6 +114,8 @@ def test_what_the_sdk_reads(data: Path, tmp_path: Path) -> None:
     assert len(between.suggestions) == 0
     assert bare.fields["instruction"] == ""
     assert "source" not in bare.metadata
+    hidden = [one.name for one in dataset.settings.metadata if not one.visible_for_annotators]
+    assert hidden == ["model"]
     questions = {question.name: question for question in dataset.settings.questions}
     assert list(questions) == [
         "overall_score",
@@ -334,6 +337,37 @@ def test_no_row_has_the_flag(data: Path, tmp_path: Path, flags: list[str]) -> No
 
 def test_without_the_sdk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "argilla", None)
-    with pytest.raises(UserError, match=r"not installed .*pip install 'notus\[annotate\]'"):
+    with pytest.raises(UserError, match=r"not installed .*pip install '\.\[annotate\]'"):
         export_for_argilla(data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_by_command_line(data: Path, tmp_path: Path, cli: Cli) -> None:
+    folder, out = tmp_path / "doubtful", tmp_path / "overrides.jsonl"
+    ended = cli("annotate", "export", "--run", data.parent, "--out", folder)
+    assert ended.code == 0, ended.err
+    assert f"4 answers of 3 rows written to {folder}" in ended.out
+    assert f'rg.Dataset.from_disk("{folder}", workspace="argilla")' in ended.out
+    dataset = uploaded(folder)
+    answered(dataset, RECORDS[0], ANA, overall_score=1)
+    answered(dataset, RECORDS[0], BEN, overall_score=2)
+    ended = cli("annotate", "import", flat(dataset, tmp_path), "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    answer_ = json.loads(ended.out)
+    assert (answer_["completions"], answer_["submitted"]) == (1, 2)
+    assert answer_["conflicting"] == [RECORDS[0]]
+    assert "warning: annotators disagree on 1" in ended.err
+    assert read_overrides(out).ids == [f"{0:016x}"]
+    assert "there already" in cli("annotate", "import", tmp_path / "answers.jsonl", "--out", out).mistake
+
+
+def test_by_command_line_with_other_flags(data: Path, tmp_path: Path, cli: Cli) -> None:
+    arguments = ("annotate", "export", "--run", data.parent, "--out", tmp_path / "doubtful", "--json")
+    ended = cli(*arguments, "--flag", "score_10_high", "--flag", "chosen_differs")
+    assert json.loads(ended.out)["by_flag"] == {"score_10_high": 1, "chosen_differs": 2}
+
+
+def test_by_command_line_before_curate(tmp_path: Path, cli: Cli) -> None:
+    line = cli("annotate", "export", "--run", tmp_path, "--out", tmp_path / "doubtful").mistake
+    assert "run `notus curate`" in line
+    assert not list(tmp_path.iterdir())

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe.curate import CurateSummary, Rules, curate, pairs_in_order
+from recipe.curate import CurateSummary, Rules, curate, pairs_in_order, table
+from recipe.curate import read as read_module
 from recipe.curate.pair import Pair, Reason
 from recipe.curate.split import split
 from recipe.errors import UserError
@@ -397,3 +398,35 @@ def test_every_row_is_accounted_for(data: st.DataObject, name: str) -> None:
     assert all(row["chosen"].strip() and row["rejected"].strip() for row in used)
     assert all(row["prompt"][-1]["role"] == "user" for row in used)
     assert all(row["chosen"] != row["rejected"] for row in used)
+
+
+@pytest.mark.parametrize("bucket", [3, 7, 20])
+def test_pairs_that_do_not_fit_into_memory_come_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: int
+) -> None:
+    rows = [rated(number) for number in range(23)]
+    run(tmp_path / "whole", rows, test_size=5)
+    monkeypatch.setattr(read_module, "_BLOCK", 5000)  # some rows at a time
+    monkeypatch.setattr(table, "_BUCKET", bucket)
+    run(tmp_path / "dealt", rows, test_size=5)
+    for name in ("train", "heldout"):
+        whole, dealt = (tmp_path / place / "out" / f"{name}.parquet" for place in ("whole", "dealt"))
+        assert read(dealt) == read(whole)
+        assert pq.read_schema(dealt) == pq.read_schema(whole)
+    assert not list((tmp_path / "dealt").glob(".curate-*"))
+
+
+def test_a_line_that_never_ends_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_module, "LONGEST_LINE", 4000)
+    monkeypatch.setattr(read_module, "_BLOCK", 1000)
+    for name, content in (
+        ("pairs.jsonl", json.dumps(pair(1)) + "\n" + json.dumps(pair(2, chosen="x" * 5000))),
+        ("rated.jsonl", json.dumps(rated(1)) + "\n" + json.dumps(rated(2) | {"more": "x" * 9000}) + "\n"),
+    ):
+        path = tmp_path / name
+        path.write_text(content)
+        with pytest.raises(UserError, match=rf"{name}, line 2: longer than 0 MiB, which is no row of text"):
+            curate([path], None, tmp_path / "out", test_size=1, reporter=QUIET)
+        assert not (tmp_path / "out").exists()

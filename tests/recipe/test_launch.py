@@ -328,7 +328,7 @@ def test_two_nodes_have_the_losses_of_one_process(
     assert {"adapter", "training"} <= {path.name for path in runs[0].iterdir()}
     if not shared:
         left = {path.name for path in runs[1].iterdir()}
-        assert left - {".lock", "reference"} == {"manifest.json", "recipe.yaml", "inputs", "data"}
+        assert left - {".lock", "reference", "tokens"} == {"manifest.json", "recipe.yaml", "inputs", "data"}
 
 
 @pytest.mark.slow

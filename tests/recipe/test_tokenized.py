@@ -1,12 +1,20 @@
-"""What is known of the tokenized rows: their content in one hash, and the tokens of a pair by the way it is laid."""
+"""The tokenized rows, and what is known of them: their content in one hash, a pair's tokens by the way it is laid."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import Dataset
 
+from recipe import tokenized
+from recipe.builtin.tokenizer import train_tokenizer
+from recipe.curate.pair import Pair, Turn
+from recipe.curate.table import write_pairs
+from recipe.load import load_recipe
+from recipe.progress import Reporter
+from recipe.prompt import pair_tokenizer
 from recipe.schedule import Schedule
-from recipe.tokenized import TOKENIZED, lengths_of, sha256_of, tokens_a_pair
+from recipe.tokenized import TOKENIZED, arrays_of, lengths_of, sha256_of, tokenize, tokens_a_pair
 from tests.pairs import drawn, row
 
 
@@ -64,3 +72,65 @@ def test_a_prompt_shared_is_never_more_and_padding_never_less() -> None:
     assert found["prompt_once"] < found["prompt_twice"] < found["padded"]
     alone = Schedule(rows=40, batch_size=1, accumulation=8, processes=2, steps=4, seed=1)
     assert tokens_a_pair(lengths_of(dataset(rows)), alone)["padded"] < found["padded"]
+
+
+@pytest.mark.parametrize("rule", ["zephyr-2023", "current"])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_rows_are_those_of_each_pair_alone_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, batch: int
+) -> None:
+    monkeypatch.setattr(tokenized, "BATCH", batch)
+    write_pairs(pairs(10), tmp_path / "train.parquet")
+    sets = (f"tokenization={rule}", "max_length=24", "max_prompt_length=9")
+    recipe = load_recipe("notus-7b-v1-lora", sets)
+    chat = pair_tokenizer(train_tokenizer(["Hello yes no more"] * 20), recipe.science)
+    rows, counts = tokenize(tmp_path / "train.parquet", chat, recipe, Reporter(quiet=True))
+    alone = [
+        chat.pair(
+            [turn._asdict() for turn in one.prompt],
+            one.chosen,
+            one.rejected,
+            max_length=24,
+            max_prompt_length=9,
+        )
+        for one in pairs(10)
+    ]
+    assert rows.to_list() == [one.as_dict() for one in alone]
+    assert rows.features == TOKENIZED
+    assert counts["prompts_cut"] == sum(one.prompt_cut > 0 for one in alone) > 0
+    assert counts["answers_cut"] == sum(one.answers_cut for one in alone) > 0
+    assert counts["equal_after_cut"] == sum(one.chosen_ids == one.rejected_ids for one in alone) > 0
+    assert counts["mean_chosen_tokens"] == pytest.approx(
+        sum(len(one.chosen_ids) for one in alone) / 10, abs=0.01
+    )
+
+
+def test_no_rows_are_no_rows(tmp_path: Path) -> None:
+    write_pairs([], tmp_path / "heldout.parquet")
+    recipe = load_recipe("notus-7b-v1-lora")
+    chat = pair_tokenizer(train_tokenizer(["Hello yes no more"] * 20), recipe.science)
+    rows, counts = tokenize(tmp_path / "heldout.parquet", chat, recipe, Reporter(quiet=True))
+    assert len(rows) == 0
+    assert set(counts.values()) == {0}
+
+
+def pairs(count: int) -> list[Pair]:
+    """Return pairs of growing length; from the fifth on the answers differ only after what is kept of them."""
+    return [
+        Pair(
+            prompt=(Turn("user", "Hello more " * place),),
+            chosen="yes " * 4 * place + "yes",
+            rejected="yes " * 4 * place + "no",
+        )
+        for place in range(count)
+    ]
+
+
+def test_rows_as_arrays_are_the_rows() -> None:
+    rows = dataset(drawn(3, 20)).add_column("reference", [[float(place), 0.5] for place in range(20)])
+    for some in (rows, rows.select([7, 3, 3, 12, 0])):
+        for places in ([], [2], [4, 0, 4, 1]):
+            found = [
+                {name: values.tolist() for name, values in row.items()} for row in arrays_of(some, places)
+            ]
+            assert found == [some[place] for place in places]

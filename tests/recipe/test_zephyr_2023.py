@@ -74,6 +74,12 @@ def answered(text: str, *said: str, system: str | None = None) -> str:
     return pieces(found.chosen_ids, found.chosen_mask)
 
 
+def ended(text: str) -> str:
+    """Return a text that is learnt with its second end."""
+    [side] = RULE.sides([text])
+    return pieces(*RULE.end(side).row(0))
+
+
 def test_the_whole_of_a_pair() -> None:
     found = pair(HELLO, "yes", "no more")
     assert found == TokenizedPair(
@@ -176,8 +182,7 @@ ROLE = "<|assistant|>\n"
 )
 def test_one_role_is_taken_from_an_answer_and_no_more(text: str, learnt: str) -> None:
     assert RULE.answer_text(HELLO, text) == learnt
-    ids, mask = RULE.end(RULE.side(learnt))
-    assert answered(text) == pieces(ids, mask)
+    assert answered(text) == ended(learnt)
 
 
 def test_of_a_conversation_all_that_follows_the_first_turn_is_learnt() -> None:
@@ -194,7 +199,7 @@ def test_after_a_system_turn_the_question_is_learnt_as_well() -> None:
     assert RULE.answer_text(turns("Hello", system="more"), "yes") == (
         "<|user|>\nHello</s>\n<|assistant|>\nyes</s>\n"
     )
-    expected = pieces(*RULE.end(RULE.side("<|user|>\nHello</s>\n<|assistant|>\nyes</s>\n")))
+    expected = ended("<|user|>\nHello</s>\n<|assistant|>\nyes</s>\n")
     assert answered("yes", "Hello", system="more") == expected
     assert expected.endswith(f"⏎ Hello [</s>] ▁ ⏎ <|assistant|> ⏎ yes {END}")
 
