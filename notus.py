@@ -65,6 +65,9 @@ HubName = Annotated[
     ),
 ]
 HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where the embedded Hub lies.")]
+Data = Annotated[
+    bool, typer.Option("--data", help="With the pairs as a data set, which goes to `hub_dataset_id`.")
+]
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
 ]
@@ -114,6 +117,7 @@ def fetch(
     image: Image = None,
     # For what starts containers: this one has the network and the token.
     check_release: Annotated[bool, typer.Option("--check-release", hidden=True)] = False,
+    data: Annotated[bool, typer.Option("--data", hidden=True)] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -122,7 +126,7 @@ def fetch(
     if _in_image("fetch", loaded, run, (runtime, image), reporter, as_json=as_json):
         return
     if check_release:
-        _preflight(loaded)
+        _preflight(loaded, data)
     _answer(_bring(loaded, run, reporter, upto="fetch"), as_json)
 
 
@@ -131,13 +135,14 @@ def curate(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    data: Data = False,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Turn feedback into preference pairs."""
-    _stages(recipe, set_, run, quiet, as_json, upto="curate", place=(runtime, image))
+    _stages(recipe, set_, run, quiet, as_json, upto="curate", place=(runtime, image), data=data)
 
 
 @app.command()
@@ -177,13 +182,14 @@ def card(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    data: Data = False,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write the model cards."""
-    _stages(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image))
+    _stages(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
 
 
 @app.command()
@@ -194,6 +200,7 @@ def publish(
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
+    data: Data = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -202,22 +209,24 @@ def publish(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Publish adapter and merged weights, read them back, and tag them."""
+    """Publish adapter, merged weights and, with --data, the pairs; read them back, and tag them."""
     nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
+    data = _with_data(loaded, run, data, _which_hub(hub, loaded))
     if _in_image(
-        "publish", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), nodes=nodes, as_json=as_json
-    ):
+        "publish", loaded, run, (runtime, image), reporter,
+        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+    ):  # fmt: skip
         return
     if not nodes.first:
         _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
     with _hub(_which_hub(hub, loaded), hub_root) as where:
-        _preflight(loaded)
-        result = _bring(loaded, run, reporter, upto="card", nodes=nodes)
-        result["publish"] = _publish(loaded, run, reporter, where)
-    _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
+        _preflight(loaded, data)
+        result = _bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result["publish"] = _publish(loaded, run, reporter, where, data)
+    _consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     _answer(result, as_json)
 
 
@@ -252,6 +261,7 @@ def run_all(
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
+    data: Data = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -265,22 +275,24 @@ def run_all(
     nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
     loaded = _load(recipe, set_, tag)
     reporter = _reporter(quiet, as_json)
+    data = _with_data(loaded, run, data, _which_hub(hub, loaded))
     if dry_run:
-        _answer(_show_plan(loaded, _folder(loaded, run), nodes, reporter), as_json)
+        _answer(_show_plan(loaded, _folder(loaded, run), nodes, reporter, data), as_json)
         return
     if _in_image(
-        "run", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), nodes=nodes, as_json=as_json
-    ):
+        "run", loaded, run, (runtime, image), reporter,
+        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+    ):  # fmt: skip
         return
     if not nodes.first:
         _stages(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
     with _hub(_which_hub(hub, loaded), hub_root) as where:
-        _preflight(loaded)
-        result = _bring(loaded, run, reporter, upto="card", nodes=nodes)
-        result["publish"] = _publish(loaded, run, reporter, where)
+        _preflight(loaded, data)
+        result = _bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result["publish"] = _publish(loaded, run, reporter, where, data)
         result["verify"] = _verify(loaded, run, reporter)
-    _consumer_lines(loaded, reporter, hub_root if where == "local" else None)
+    _consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     _answer(result, as_json)
     raise typer.Exit(0 if result["verify"]["ok"] else 1)
 
@@ -607,11 +619,21 @@ def _answer(result: dict[str, Any], as_json: bool) -> None:
         sys.stdout.write(json.dumps(result, sort_keys=True, default=str) + "\n")
 
 
-def _all_stages() -> tuple["Stage", ...]:
-    from modelcard.stage import STAGE
-    from recipe.stages import STAGES
+def _with_data(loaded: "Recipe", run: Path | None, asked: bool, hub: str | None = None) -> bool:
+    from publish.data import goes_along
 
-    return (*STAGES, STAGE)
+    return goes_along(loaded, _folder(loaded, run), asked=asked, hub=hub)
+
+
+def _all_stages(data: bool) -> tuple["Stage", ...]:
+    from modelcard.dataset.stage import STAGE as DATASET
+    from modelcard.stage import STAGE, STAGE_WITH_DATA
+    from recipe.stages import CURATE, STAGES
+
+    if not data:
+        return (*STAGES, STAGE)
+    place = STAGES.index(CURATE) + 1  # what it lacks is found before hours of training
+    return (*STAGES[:place], DATASET, *STAGES[place:], STAGE_WITH_DATA)
 
 
 def _stages(
@@ -624,10 +646,12 @@ def _stages(
     upto: str,
     nodes: Nodes = ALONE,
     place: tuple[str | None, str | None] = ("venv", None),
+    data: bool = False,
 ) -> None:
     loaded, reporter = _load(name, overrides), _reporter(quiet, as_json)
-    if not _in_image(upto, loaded, run, place, reporter, nodes=nodes, as_json=as_json):
-        _answer(_bring(loaded, run, reporter, upto=upto, nodes=nodes), as_json)
+    data = upto in {"curate", "card"} and _with_data(loaded, run, data)
+    if not _in_image(upto, loaded, run, place, reporter, nodes=nodes, data=data, as_json=as_json):
+        _answer(_bring(loaded, run, reporter, upto=upto, nodes=nodes, data=data), as_json)
 
 
 def _in_image(
@@ -639,6 +663,7 @@ def _in_image(
     *,
     hub: tuple[str | None, Path] = ("local", HUB_ROOT),
     nodes: Nodes = ALONE,
+    data: bool = False,
     as_json: bool,
 ) -> bool:
     """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
@@ -664,6 +689,7 @@ def _in_image(
         hub=_which_hub(hub[0], loaded),
         hub_root=hub[1],
         nodes=nodes,
+        data=data,
         quiet=reporter.quiet,
         as_json=as_json,
     )
@@ -672,14 +698,21 @@ def _in_image(
 
 
 def _bring(
-    loaded: "Recipe", run: Path | None, reporter: "Reporter", *, upto: str, nodes: Nodes = ALONE
+    loaded: "Recipe",
+    run: Path | None,
+    reporter: "Reporter",
+    *,
+    upto: str,
+    nodes: Nodes = ALONE,
+    data: bool = False,
 ) -> dict[str, Any]:
     from recipe.launch import bring_on_node
     from recipe.run import Run
 
     opened = Run(_folder(loaded, run), loaded, nodes)
-    every = _all_stages()
-    wanted = every[: [stage.name for stage in every].index(upto) + 1]
+    every = _all_stages(data)
+    last = "dataset" if upto == "curate" and data else upto
+    wanted = every[: [stage.name for stage in every].index(last) + 1]
     _get_ready(opened, wanted, reporter)
     if nodes.count > 1:
         return bring_on_node(opened, wanted, reporter)
@@ -721,19 +754,21 @@ def _open(loaded: "Recipe", run: Path | None) -> "Run":
     return Run(_folder(loaded, run), loaded)
 
 
-def _preflight(loaded: "Recipe") -> None:
+def _preflight(loaded: "Recipe", data: bool) -> None:
     from publish.release import preflight
 
-    preflight(loaded)
+    preflight(loaded, with_data=data)
 
 
-def _publish(loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str) -> dict[str, Any]:
+def _publish(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool
+) -> dict[str, Any]:
     from publish.release import publish as publish_run
 
     opened = _open(loaded, run)
     reporter.head(f"publish: {loaded.release.version} to the {where} Hub")
     with opened.locked():
-        return publish_run(opened, reporter, hub=where)
+        return publish_run(opened, reporter, hub=where, with_data=data)
 
 
 def _verify(loaded: "Recipe", run: Path | None, reporter: "Reporter") -> dict[str, Any]:
@@ -765,7 +800,7 @@ def _hub(where: str, root: Path) -> Iterator[str]:
         yield where
 
 
-def _consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | None) -> None:
+def _consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | None, data: bool) -> None:
     release = loaded.release
     if local_root is not None:
         reporter.head("To use it, with the embedded Hub served in another terminal")
@@ -777,15 +812,20 @@ def _consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | N
     reporter.say("\n  from peft import AutoPeftModelForCausalLM; from transformers import AutoTokenizer")
     reporter.say(f"  model = AutoPeftModelForCausalLM.from_pretrained({at})")
     reporter.say(f"  tokenizer = AutoTokenizer.from_pretrained({at})")
+    if data:
+        reporter.say("\n  from datasets import load_dataset")
+        reporter.say(f'  pairs = load_dataset("{release.hub_dataset_id}", revision="{release.version}")')
 
 
-def _show_plan(loaded: "Recipe", folder: Path, nodes: Nodes, reporter: "Reporter") -> dict[str, Any]:
+def _show_plan(
+    loaded: "Recipe", folder: Path, nodes: Nodes, reporter: "Reporter", data: bool
+) -> dict[str, Any]:
     from recipe.plan import make_plan
     from recipe.plan_view import show_plan
 
     measured = (folder, RUNS / loaded.name)
     plan = make_plan(loaded, folders=measured, nodes=nodes.count)
-    return show_plan(loaded, plan, folder, _all_stages(), reporter)
+    return show_plan(loaded, plan, folder, _all_stages(data), reporter)
 
 
 def _cells(values: dict[str, Any]) -> list[tuple[str, str]]:

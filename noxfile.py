@@ -65,6 +65,12 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session
+def curate(session: nox.Session) -> None:
+    """Make the pairs of a recipe; `-- RECIPE --data`: as a data set, with its card."""
+    notus(session, "curate")
+
+
+@nox.session
 def train(session: nox.Session) -> None:
     """Train a recipe (default: the embedded one)."""
     notus(session, "train")

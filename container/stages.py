@@ -55,6 +55,7 @@ class Order:
         hub: `local` or `remote`.
         hub_root: Where the embedded Hub lies.
         nodes: The node that this is, where several train together.
+        data: Whether the pairs are part of the release, or of what is made for it.
         quiet: Say nothing but warnings.
         as_json: Answer with one JSON object.
     """
@@ -65,6 +66,7 @@ class Order:
     hub: str
     hub_root: Path
     nodes: Nodes = ALONE
+    data: bool = False
     quiet: bool = False
     as_json: bool = False
 
@@ -93,11 +95,12 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     science, needs_gpu = order.recipe.science, order.recipe.execution.accelerator == "cuda"
     from_hub = "hub" in {science.base_source, science.tokenizer_source, science.dataset_source}
     to_hub = order.command in {"publish", "run", "verify"} and order.hub == "remote"
+    data = ("--data",) if order.data else ()
     found = []
     if needs_gpu and order.command not in {"fetch", "verify"}:
         found.append(Phase(("doctor", "--gpu", "--quiet"), gpus=True))  # before hours of downloads
     if order.command == "fetch" or (order.command != "verify" and (from_hub or to_hub)):
-        release = ("--check-release",) if to_hub else ()  # what would stop a release stops it now
+        release = ("--check-release", *data) if to_hub else ()  # what would stop a release stops it now
         found.append(Phase(("fetch", *release), network="bridge" if from_hub or to_hub else "none"))
     if order.nodes.count > 1 and order.command in {"train", "publish", "run"}:
         # Nodes reach each other through the network of their machines.
@@ -106,9 +109,11 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
             return found
     if order.command not in {"fetch", "verify"}:
         upto = "card" if order.command in {"publish", "run"} else order.command
-        found.append(Phase((upto,), gpus=gpus))
+        found.append(Phase((upto, *(data if upto in {"curate", "card"} else ())), gpus=gpus))
     if order.command in {"publish", "run", "verify"}:
         hub = ("--hub", order.hub, "--hub-root", str(whole_path(order.hub_root)))
+        if order.command != "verify":
+            hub = (*data, *hub)
         found.append(Phase((order.command, *hub), network="bridge" if to_hub else "none"))
     return found
 

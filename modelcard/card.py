@@ -1,5 +1,6 @@
 """Facts in, Markdown out: a pure function. The same run renders the same bytes, without a network."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,25 @@ SCIENCE_SHOWN = (
 
 def render(facts: Facts, kind: Kind) -> str:
     """Return the README.md of one of a release's repositories."""
-    environment = Environment(
+    body = (
+        environment()
+        .get_template(f"{kind}.md.j2")
+        .render(
+            facts=facts,
+            release=facts.recipe.release,
+            science=facts.recipe.science,
+            metrics=facts.training.metrics,
+            beside=_beside(facts),
+            science_shown={key: _shown(facts.training.science[key]) for key in SCIENCE_SHOWN},
+        )
+    )
+    front = yaml.safe_dump(metadata(facts, kind), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n{body}"
+
+
+def environment(**filters: Callable[..., str]) -> Environment:
+    """Return where the templates are found and filled in; a name that they don't know raises."""
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -27,16 +46,8 @@ def render(facts: Facts, kind: Kind) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    body = environment.get_template(f"{kind}.md.j2").render(
-        facts=facts,
-        release=facts.recipe.release,
-        science=facts.recipe.science,
-        metrics=facts.training.metrics,
-        beside=_beside(facts),
-        science_shown={key: _shown(facts.training.science[key]) for key in SCIENCE_SHOWN},
-    )
-    front = yaml.safe_dump(metadata(facts, kind), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n{body}"
+    found.filters.update(filters)
+    return found
 
 
 def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
@@ -52,8 +63,10 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
         return common
     common["base_model"] = facts.base.name
     common["base_model_relation"] = "adapter" if kind == "adapter" else "finetune"
-    if facts.data.source == "hub":
-        common["datasets"] = [facts.data.name]
+    # The pairs themselves, if they are published, and what they were made of.
+    datasets = [facts.data.published, facts.data.name if facts.data.source == "hub" else None]
+    if any(datasets):
+        common["datasets"] = list(filter(None, datasets))
     common["tags"] = [*release.tags, "notus"]
     return common
 

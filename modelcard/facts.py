@@ -13,6 +13,12 @@ from recipe.merge import read_probe
 from recipe.run import Run
 from recipe.schema import Recipe
 
+# What of a model's configuration decides how many parameters it has; what a plan needs to know before the base is here.
+SIZES = (
+    "head_dim", "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
+    "tie_word_embeddings", "vocab_size",
+)  # fmt: skip
+
 
 class MissingFactError(Exception):
     """A card needs a fact whose artifact the run does not have."""
@@ -27,6 +33,8 @@ class Base:
     source: str
     parameters: int
     dtype: str
+    model_type: str
+    sizes: dict[str, int | bool]
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Data:
     differ: float | None
     faulty: int | None
     sha256: dict[str, str]
+    published: str | None
+    """The repository that the pairs are published in, in the same release."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,12 @@ class Facts:
     adapter_bytes: int
 
 
-def read_facts(run: Run) -> Facts:
+def read_facts(run: Run, *, with_data: bool = False) -> Facts:
     """Read the facts of a run whose stages up to `merge` are done.
+
+    Args:
+        run: The run.
+        with_data: Whether the pairs are published in the same release.
 
     Raises:
         MissingFactError: An artifact is not there.
@@ -84,6 +98,7 @@ def read_facts(run: Run) -> Facts:
         data = read_json(run.path("data", "data.json"))
         metrics = read_json(run.path("training", "metrics.json"))
         probe = read_probe(run.folder)
+        config = read_json(run.path("merged", "config.json"))  # the base's, but for the dtype
         stages = run.manifest["stages"]
         trained = stages["train"]
         adapter = trained["outputs"]["adapter/adapter_model.safetensors"]
@@ -98,7 +113,15 @@ def read_facts(run: Run) -> Facts:
     return Facts(
         recipe=run.recipe,
         science_sha256=run.recipe.science_sha256,
-        base=Base(base["name"], base["revision"], base["source"], base["parameters"], probe["dtype"]),
+        base=Base(
+            base["name"],
+            base["revision"],
+            base["source"],
+            base["parameters"],
+            probe["dtype"],
+            config["model_type"],
+            {key: config[key] for key in SIZES if config.get(key) is not None},
+        ),
         data=Data(
             name=source["name"],
             revision=source["revision"],
@@ -112,6 +135,7 @@ def read_facts(run: Run) -> Facts:
             differ=audit["chosen_differs_share"] if audit else None,
             faulty=audit["faulty_completions"] if audit else None,
             sha256=source["sha256"],
+            published=run.recipe.release.hub_dataset_id if with_data else None,
         ),
         training=Training(
             metrics,
@@ -130,12 +154,14 @@ def read_facts(run: Run) -> Facts:
 def for_others(facts: Facts) -> Recipe:
     """Return the recipe without places of the machine that it ran on.
 
-    A local base is named by the repository and the tag that it is released under, local data by their last name.
+    A local base is named by the repository and the tag that it is released under, and what the plan has to know before
+    it is there is said; local data are named by their last name.
     """
     recipe, science = facts.recipe, facts.recipe.science
     values = recipe.flat()
     if facts.base.source == "local" and recipe.release.hub_base_model_id:
         values |= {"model_name_or_path": facts.base.name, "model_revision": facts.base.revision}
+        values |= {"assumed_model_type": facts.base.model_type, "assumed_config": facts.base.sizes}
     for key, source in (("tokenizer", science.tokenizer_source), ("dataset", science.dataset_source)):
         if values[key] is not None and source == "local":
             values[key] = f"./{Path(values[key]).name}"

@@ -1,9 +1,12 @@
-"""Stage: the README of each repository of the release."""
+"""Stage: the README of each repository of the models; with the pairs published beside them, or without."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from modelcard.card import Kind, render
+from modelcard.dataset import stage as dataset
 from modelcard.facts import for_others, read_facts
 from recipe.load import dump_resolved
 from recipe.progress import Reporter
@@ -12,9 +15,15 @@ from recipe.run import Run, Stage
 RECIPE = "recipe.yaml"
 
 
-def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:  # noqa: ARG001 - every stage has one
+def work(
+    run: Run,
+    out: Path,
+    reporter: Reporter,  # noqa: ARG001 - every stage has one
+    *,
+    with_data: bool = False,
+) -> dict[str, object]:
     """Write `card/KIND/README.md`, and the recipe as anyone else can run it."""
-    facts = read_facts(run)
+    facts = read_facts(run, with_data=with_data)
     kinds: list[Kind] = [kind for kind in get_args(Kind) if kind != "base" or facts.base.source != "hub"]
     for kind in kinds:
         folder = out / "card" / kind
@@ -35,3 +44,5 @@ STAGE = Stage(
     reads=("science", "execution", "release"),
     work=work,
 )
+# The cards name the data set, so that they are written again when it joins the release.
+STAGE_WITH_DATA = replace(STAGE, needs=(*STAGE.needs, dataset.NAME), work=partial(work, with_data=True))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
-from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._validators import validate_repo_id
 
+from publish.data import DATA, refuse_no_repository_name, refuse_unpublishable, repo_type
 from publish.readback import read_back
 from recipe.disk import file_sha256, read_json, refuse_full_disk, write_json
 from recipe.errors import UserError
@@ -49,18 +49,24 @@ class Repo:
     hashes: Mapping[str, FileHash]
 
     @property
+    def type(self) -> str:
+        """What the Hub calls such a repository."""
+        return repo_type(self.kind)
+
+    @property
     def size(self) -> int:
         """Bytes of all files."""
         return sum(facts.size for facts in self.hashes.values())
 
 
-def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
+def publish(run: Run, reporter: Reporter, *, hub: str, with_data: bool = False) -> dict[str, Any]:
     """Publish a run whose card is done; a release that is there already is left alone.
 
     Args:
         run: The run folder; its recipe names the repositories and the version.
         reporter: Says what happens.
         hub: What `release.json` calls the Hub.
+        with_data: Whether the run's data set is part of the release.
 
     Returns:
         What `release.json` holds, and whether anything was `published` now.
@@ -69,9 +75,9 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
         UserError: An unpinned recipe, a base that nobody could load, a token that may not write, a tag that
             exists on other content, a Hub that can't be reached.
     """
-    user = preflight(run.recipe)
+    user = preflight(run.recipe, with_data=with_data)
     api, version = HfApi(), run.recipe.release.version
-    repos = repositories(run)
+    repos = repositories(run, with_data=with_data)
     commits = {repo.kind: _tagged(api, repo, version) for repo in repos}
     if all(commits.values()):
         reporter.say(f"  {version} is on the Hub already, with these files: nothing to do")
@@ -98,6 +104,7 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
         raise RuntimeError(message)
     reporter.say(
         f"  read back: every file's hash, and through PEFT the logits (largest difference {back.difference:.2g})"
+        + "".join(f"; {rows:,} {split} pairs" for split, rows in back.rows.items())
     )
     for repo in repos:
         _tag(api, repo, version, pushed[repo.kind])
@@ -110,13 +117,13 @@ def publish(run: Run, reporter: Reporter, *, hub: str) -> dict[str, Any]:
     return release | {"published": True}
 
 
-def preflight(recipe: Recipe) -> str:
+def preflight(recipe: Recipe, *, with_data: bool = False) -> str:
     """Check, before hours of training, what would stop the release after them; return who publishes.
 
     Raises:
         UserError: The recipe can't be released, the Hub does not answer, or it refuses the token.
     """
-    refuse_unreleasable(recipe)
+    refuse_unreleasable(recipe, with_data=with_data)
     try:
         with hub_errors("who publishes"):
             me = HfApi().whoami()
@@ -131,13 +138,15 @@ def preflight(recipe: Recipe) -> str:
     return str(me["name"])
 
 
-def refuse_unreleasable(recipe: Recipe) -> None:
+def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
     """Refuse what could not be rebuilt or loaded by anyone else.
 
     Raises:
         UserError: Names the key to set.
     """
     refuse_unpinned(recipe)
+    if with_data:
+        refuse_unpublishable(recipe)
     release = recipe.release
     names = {"hub_model_id": release.hub_model_id, "hub_merged_model_id": release.hub_merged_model_id}
     if recipe.science.base_source != "hub":
@@ -147,36 +156,34 @@ def refuse_unreleasable(recipe: Recipe) -> None:
             )
         names["hub_base_model_id"] = release.hub_base_model_id
     for key, name in names.items():
-        try:
-            validate_repo_id(name)
-        except HFValidationError:
-            raise UserError(f"{key}: {name!r} is not a repository name; write it as owner/name") from None
+        refuse_no_repository_name(key, name)
 
 
-def repositories(run: Run) -> list[Repo]:
-    """Return the repositories of a release with their files, the base first if it is published too."""
+def repositories(run: Run, *, with_data: bool = False) -> list[Repo]:
+    """Return the repositories of a release with their files, first what others name: base and data, if published."""
     release, base = run.recipe.release, load_inputs(run)["base"]
     repos = []
     if base["source"] != "hub":
         assert release.hub_base_model_id is not None
         files = {path.name: path for path in base_files(Path(base["path"]))}
         repos.append(_repo("base", release.hub_base_model_id, files, run))
+    if with_data:
+        assert release.hub_dataset_id is not None
+        repos.append(_repo(DATA, release.hub_dataset_id, _made(run, "dataset", "dataset"), run))
     for kind, stage, repo_id in (
         ("adapter", "train", release.hub_model_id),
         ("merged", "merge", release.hub_merged_model_id),
     ):
-        made = run.manifest["stages"][stage]["outputs"]  # not whatever else lies in the folder by now
-        files = {
-            name.partition("/")[2]: run.path(name) for name in sorted(made) if name.startswith(f"{kind}/")
-        }
-        repos.append(_repo(kind, repo_id, files, run))
+        repos.append(_repo(kind, repo_id, _made(run, stage, kind), run))
     return repos
 
 
-def remote_hashes(api: HfApi, repo_id: str, revision: str) -> dict[str, tuple[str, int]]:
+def remote_hashes(
+    api: HfApi, repo_id: str, revision: str, type_: str = "model"
+) -> dict[str, tuple[str, int]]:
     """Return sha256 (large files) or git blob id, and size, of each file of a repository at `revision`."""
     found = {}
-    for entry in api.list_repo_tree(repo_id, revision=revision, recursive=True):
+    for entry in api.list_repo_tree(repo_id, revision=revision, recursive=True, repo_type=type_):
         if isinstance(entry, RepoFile) and entry.path not in KEPT:
             found[entry.path] = (entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
     return found
@@ -206,6 +213,12 @@ def hash_file(path: Path) -> FileHash:
     return FileHash(file_sha256(path), blob.hexdigest(), size)
 
 
+def _made(run: Run, stage: str, folder: str) -> dict[str, Path]:
+    """Return the files that a stage made in one of its folders, not whatever else lies there by now."""
+    made = run.manifest["stages"][stage]["outputs"]
+    return {name.partition("/")[2]: run.path(name) for name in sorted(made) if name.startswith(f"{folder}/")}
+
+
 def _repo(kind: str, repo_id: str, files: dict[str, Path], run: Run) -> Repo:
     cards = [name for name in run.manifest["stages"]["card"]["outputs"] if name.startswith(f"card/{kind}/")]
     files = files | {Path(name).name: run.path(name) for name in cards}
@@ -220,14 +233,14 @@ def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
     """
     try:
         with hub_errors(f"{repo.repo_id}"):
-            tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo.repo_id).tags}
+            tags = _tags(api, repo)
     except UserError as error:
         if isinstance(error.__cause__, RepositoryNotFoundError):
             return None
         raise
     if version not in tags:
         return None
-    wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, tags[version]))
+    wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, tags[version], repo.type))
     if wrong:
         raise UserError(
             f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s): {wrong[0]}, ...); "
@@ -236,21 +249,27 @@ def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
     return tags[version]
 
 
+def _tags(api: HfApi, repo: Repo) -> dict[str, str]:
+    refs = api.list_repo_refs(repo.repo_id, repo_type=repo.type)
+    return {ref.name: ref.target_commit for ref in refs.tags}
+
+
 def _push(api: HfApi, repo: Repo, run: Run, reporter: Reporter) -> str:
     with hub_errors(f"publishing {repo.repo_id}"):
-        api.create_repo(repo.repo_id, private=run.recipe.release.private, exist_ok=True)
-        head = api.repo_info(repo.repo_id).sha
+        api.create_repo(repo.repo_id, repo_type=repo.type, private=run.recipe.release.private, exist_ok=True)
+        head = api.repo_info(repo.repo_id, repo_type=repo.type).sha
         assert head is not None
-        remote = remote_hashes(api, repo.repo_id, head)
+        remote = remote_hashes(api, repo.repo_id, head, repo.type)
         wrong = differing(repo.hashes, remote)
         if not wrong:
             return head
         added = [CommitOperationAdd(path, str(repo.files[path])) for path in wrong if path in repo.files]
         deleted = [CommitOperationDelete(path) for path in wrong if path not in repo.files]
         reporter.say(f"  {repo.repo_id}: {len(added)} file(s) to push, {len(deleted)} to delete")
-        api.preupload_lfs_files(repo.repo_id, additions=added)
+        api.preupload_lfs_files(repo.repo_id, additions=added, repo_type=repo.type)
         commit = api.create_commit(
             repo.repo_id,
+            repo_type=repo.type,
             operations=[*added, *deleted],
             commit_message=f"{run.recipe.release.model_name} {run.recipe.release.version}",
             parent_commit=head,
@@ -260,7 +279,7 @@ def _push(api: HfApi, repo: Repo, run: Run, reporter: Reporter) -> str:
 
 def _compare(api: HfApi, repo: Repo, commit: str) -> None:
     with hub_errors(f"reading {repo.repo_id} back"):
-        wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, commit))
+        wrong = differing(repo.hashes, remote_hashes(api, repo.repo_id, commit, repo.type))
     if wrong:
         message = (
             f"{repo.repo_id} at {commit}: {', '.join(wrong)} did not come back as pushed; nothing was tagged"
@@ -275,9 +294,9 @@ def _tag(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
         UserError: The tag is on another commit.
     """
     with hub_errors(f"tagging {repo.repo_id}"):
-        there = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo.repo_id).tags}
+        there = _tags(api, repo)
         if tag not in there:
-            api.create_tag(repo.repo_id, tag=tag, revision=commit)
+            api.create_tag(repo.repo_id, tag=tag, revision=commit, repo_type=repo.type)
         elif there[tag] != commit:
             raise UserError(
                 f"{repo.repo_id}: the tag {tag} is on {there[tag][:12]}, not on {commit[:12]}; use another --tag"
@@ -315,6 +334,7 @@ def _release(run: Run, repos: list[Repo], commits: Mapping[str, str], hub: str) 
         "repositories": {
             repo.kind: {
                 "repo_id": repo.repo_id,
+                "repo_type": repo.type,
                 "commit": commits[repo.kind],
                 "files": {name: asdict(facts) for name, facts in repo.hashes.items()},
             }

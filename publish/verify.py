@@ -5,6 +5,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from publish.data import repo_type
 from publish.readback import read_back
 from publish.release import FileHash, changed, differing, remote_hashes
 from recipe.disk import read_json
@@ -48,6 +49,7 @@ def verify(run: Run, reporter: Reporter) -> dict[str, Any]:
         found["largest_logit_difference"] = back.difference
         reporter.say(
             f"  every file's bytes, and logits from a clean cache: largest difference {back.difference:.2g}"
+            + "".join(f"; {rows:,} {split} pairs" for split, rows in back.rows.items())
         )
     for problem in problems:
         reporter.warn(problem)
@@ -60,10 +62,13 @@ def _listing_problems(
     repo_id = repo["repo_id"]
     try:
         with hub_errors(f"verifying {repo_id}"):
-            tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id).tags}
+            tags = {
+                ref.name: ref.target_commit
+                for ref in api.list_repo_refs(repo_id, repo_type=repo_type(kind)).tags
+            }
             if tags.get(version) != repo["commit"]:
                 return [f"{kind}: tag {version} is at {tags.get(version)}, released at {repo['commit']}"]
-            remote = remote_hashes(api, repo_id, version)
+            remote = remote_hashes(api, repo_id, version, repo_type(kind))
     except UserError as error:
         if isinstance(error.__cause__, RepositoryNotFoundError):
             return [f"{kind}: {repo_id} is gone"]

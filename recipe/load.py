@@ -224,10 +224,14 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` laid over `under`; a revision, a format, numbers of rows and tokens are of one repository."""
+    """Return `values` laid over `under`.
+
+    A revision, a format, numbers of rows and tokens, a licence and where the pairs are published are of one data set.
+    """
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:
         stale |= {"dataset_format", "assumed_dataset_rows", "assumed_mean_tokens"}
+        stale |= {"hub_dataset_id", "dataset_license"}
     return {key: value for key, value in under.items() if key not in stale} | values
 
 

@@ -55,10 +55,10 @@ def show_plan(
         right=False,
     )
     reporter.head("files to publish")
-    repos = publishes(recipe, plan)
+    repos = publishes(recipe, plan, with_data="dataset" in {stage.name for stage in stages})
     reporter.table(
         ("repository", "weights", "files"),
-        [(name, _gb(size), ", ".join(files)) for name, files, size in repos],
+        [(name, "-" if size is None else _gb(size), ", ".join(files)) for name, files, size in repos],
         right=False,
     )
     for known in plan.known:
@@ -85,11 +85,13 @@ def show_plan(
     }
 
 
-def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
-    """Return (repository, files, bytes of the weights) of each repository of the release."""
+def publishes(
+    recipe: Recipe, plan: Plan, *, with_data: bool = False
+) -> list[tuple[str, list[str], int | None]]:
+    """Return (repository, files, bytes of the weights if it has any) of each repository of the release."""
     release, tokenizer = recipe.release, ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     weights = ["config.json", "generation_config.json", "model*.safetensors"]
-    repos = [
+    repos: list[tuple[str, list[str], int | None]] = [
         (
             release.hub_model_id,
             ["README.md", "recipe.yaml", "adapter_config.json", "adapter_model.safetensors", *tokenizer],
@@ -99,6 +101,10 @@ def publishes(recipe: Recipe, plan: Plan) -> list[tuple[str, list[str], int]]:
     ]
     if recipe.science.base_source != "hub" and release.hub_base_model_id:
         repos.insert(0, (release.hub_base_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes))
+    if with_data:  # called as in its address: models and data sets may share a name
+        repos.append(
+            (f"datasets/{release.hub_dataset_id}", ["README.md", "audit.json", "data/*.parquet"], None)
+        )
     return repos
 
 

@@ -288,8 +288,10 @@ class Release(_Section):
     hub_model_id: str
     hub_merged_model_id: str
     hub_base_model_id: str | None = None
+    hub_dataset_id: str | None = None  # where `publish --data` puts the pairs
     private: bool = False
     license: str = "apache-2.0"
+    dataset_license: str | None = None  # of the pairs: what the feedback's licence allows, not the model's
     language: list[str] = ["en"]
     developers: str | None = None
     tags: list[str] = ["dpo", "preference", "lora"]

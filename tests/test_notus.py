@@ -64,6 +64,16 @@ def test_dry_run_writes_nothing(tiny: Path, tmp_path: Path, cli: Cli) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_the_plan_has_the_pairs_if_they_are_published(cli: Cli) -> None:
+    plain, with_data = (
+        json.loads(cli("run", "smoke", *asked, "--dry-run", "--json").out) for asked in ((), ("--data",))
+    )
+    assert with_data["stages"] == ["fetch", "curate", "dataset", "train", "merge", "card", "publish"]
+    name = "datasets/notus/smoke-preferences"
+    assert set(with_data["publishes"]) - set(plain["publishes"]) == {name}
+    assert "data/*.parquet" in with_data["publishes"][name]["files"]
+
+
 def test_diff_names_what_differs(cli: Cli) -> None:
     ended = cli("recipe", "diff", "zephyr-7b-beta-lora", "notus-7b-v1-lora", "--json")
     answer = json.loads(ended.out)

@@ -67,7 +67,7 @@ def check_card(content: str) -> Findings:
     if twice := {key for key in keys if keys.count(key) > 1}:
         findings.errors.append(f"YAML Metadata Error: duplicated mapping key {min(twice)!r}")
     findings.metadata = metadata
-    for check in (_license, _base_model, _strings, _model_index):
+    for check in (_license, _base_model, _strings, _model_index, _configs):
         findings.errors += check(metadata)
     return findings
 
@@ -98,7 +98,7 @@ def _strings(metadata: dict[str, Any]) -> list[str]:
         for key in ("pipeline_tag", "library_name", "license_name", "license_link")
         if not isinstance(metadata.get(key, ""), str)
     ]
-    for key in ("tags", "datasets", "metrics"):
+    for key in ("tags", "datasets", "metrics", "task_categories", "size_categories", "source_datasets"):
         if not all(isinstance(value, str) for value in _as_list(metadata.get(key))):
             errors.append(f'"{key}" must be a string or an array of strings')
     return errors
@@ -121,6 +121,23 @@ def _model_index(metadata: dict[str, Any]) -> list[str]:
             continue
         for r, result in enumerate(model["results"]):
             errors += _result(f"{at}.results[{r}]", result)
+    return errors
+
+
+def _configs(metadata: dict[str, Any]) -> list[str]:
+    """Check where a data set's card says that its files lie, as the viewer and `datasets` read it."""
+    configs = metadata.get("configs", [])
+    if not isinstance(configs, list):
+        return ['"configs" must be an array']
+    errors = []
+    for c, config in enumerate(configs):
+        if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
+            errors.append(f'"configs[{c}].config_name" is required')
+            continue
+        files = config.get("data_files", [])
+        for f, file in enumerate(files if isinstance(files, list) else []):
+            if isinstance(file, dict) and not {"split", "path"} <= file.keys():
+                errors.append(f'"configs[{c}].data_files[{f}]" needs "split" and "path"')
     return errors
 
 

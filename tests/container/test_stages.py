@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_what_would_stop_a_release_stops_it_first() -> None:
     found = phases(order("run"), gpus=True)
     assert found[1].arguments == ("fetch", "--check-release")
     assert phases(order("train"), gpus=True)[1].arguments == ("fetch",)
+
+
+def test_the_pairs_go_along_into_the_containers_that_know_them() -> None:
+    def arguments(command: str) -> list[tuple[str, ...]]:
+        found = phases(replace(order(command, nodes=Nodes(2, 0, "a:1")), data=True), gpus=True)
+        return [phase.arguments for phase in found]
+
+    _, fetch, train, card, publish = arguments("publish")
+    assert fetch == ("fetch", "--check-release", "--data")
+    assert "--data" not in train
+    assert card == ("card", "--data")
+    assert publish[:4] == ("publish", "--data", "--hub", "remote")
+    assert arguments("run")[-1][:2] == ("run", "--data")
+    assert arguments("curate")[-1] == ("curate", "--data")
+    assert "--data" not in arguments("verify")[-1]
 
 
 @pytest.mark.parametrize("command", ["curate", "train", "merge", "card"])

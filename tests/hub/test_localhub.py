@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import (
@@ -256,6 +258,11 @@ CARDS = {
     "---\nlicense: mit\nlicense: mit\n---\n": "duplicated mapping key",
     "---\nbase_model: /tmp/base\n---\n": '"base_model" with value "/tmp/base" is not valid',
     "---\nbase_model: [org/a, ./b]\n---\n": '"base_model" with value "./b" is not valid',
+    "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: data/t-*\n---\n": None,
+    "---\nconfigs: default\n---\n": '"configs" must be an array',
+    "---\nconfigs:\n- data_files: a.parquet\n---\n": '"configs[0].config_name" is required',
+    "---\nconfigs:\n- config_name: a\n  data_files:\n  - path: a\n---\n": 'needs "split" and "path"',
+    "---\ntask_categories: [1]\n---\n": '"task_categories" must be a string or an array',
     "---\nmodel-index: foo\n---\n": '"model-index" must be an array',
     "---\nmodel-index:\n- name: a\n  results:\n  - task: {}\n    metrics: []\n---\n": "task.type",
 }
@@ -335,6 +342,38 @@ def test_datasets_and_spaces(api: HfApi, tmp_path: Path) -> None:
         assert api.repo_info(repo, repo_type=kind).sha
     with pytest.raises(RepositoryNotFoundError):
         api.model_info("notus/same-name")
+
+
+LOADS = """
+import json, sys
+from datasets import load_dataset
+whole = load_dataset("notus/pairs", revision="v1")
+piece = load_dataset("notus/pairs", revision="v1", split="test", streaming=True)
+print(json.dumps([{name: part.to_list() for name, part in whole.items()}, list(piece)]))
+"""
+
+
+@pytest.mark.slow
+def test_datasets_loads_what_a_tag_has(hub: LocalHub, api: HfApi, tmp_path: Path) -> None:
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n"
+    card += (
+        "".join(f"  - split: {split}\n    path: data/{split}-*\n" for split in ("train", "test")) + "---\n"
+    )
+    repo = api.create_repo("notus/pairs", repo_type="dataset").repo_id
+    files = {"README.md": card.encode(), "audit.json": b"{}"}
+    for rows, tag in ((["a", "b"], "v1"), (["c"], "v2")):
+        for split in ("train", "test"):
+            pq.write_table(pa.table({"text": [f"{split} {row}" for row in rows]}), tmp_path / "file")
+            files[f"data/{split}-00000-of-00001.parquet"] = (tmp_path / "file").read_bytes()
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        commit = api.create_commit(repo, operations, commit_message=tag, repo_type="dataset")
+        api.create_tag(repo, tag=tag, revision=commit.oid, repo_type="dataset")
+    env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", LOADS]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    test = [{"text": "test a"}, {"text": "test b"}]
+    whole = {"train": [{"text": "train a"}, {"text": "train b"}], "test": test}
+    assert json.loads(ended.stdout.splitlines()[-1]) == [whole, test]
 
 
 def test_a_repository_is_one_whatever_its_case(api: HfApi, repo: str) -> None:

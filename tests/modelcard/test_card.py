@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from modelcard.card import Kind, render
-from modelcard.facts import MissingFactError, read_facts
+from modelcard.facts import MissingFactError, for_others, read_facts
 from publish.localhub.card_check import check_card
 from recipe.load import load_recipe
+from recipe.plan import make_plan
 from recipe.run import Run
 
 KINDS: list[Kind] = ["adapter", "merged", "base"]
@@ -41,6 +42,29 @@ def test_metadata_of_both_repositories(run: Run) -> None:
         assert front[kind]["pipeline_tag"] == "text-generation"
         assert front[kind]["license"] == "apache-2.0"
         assert "datasets" not in front[kind]  # a local file is no repository
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+def test_published_pairs_are_named_beside_what_they_were_made_of(
+    trained: Path, tiny: Path, tmp_path: Path, kind: Kind
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    recipe = load_recipe(tiny / "tiny.yaml", ["hub_dataset_id=notus/tiny-preferences", "dataset_license=mit"])
+    run = Run(tmp_path / "run", recipe)
+    inputs = json.loads(run.path("inputs", "inputs.json").read_text())
+    inputs["data"] |= {"name": "openbmb/UltraFeedback", "source": "hub", "revision": "c0ffee"}
+    run.path("inputs", "inputs.json").write_text(json.dumps(inputs))
+    with_data, without = (render(read_facts(run, with_data=asked), kind) for asked in (True, False))
+    both = ["notus/tiny-preferences", "openbmb/UltraFeedback"]
+    assert yaml.safe_load(with_data.split("---\n")[1])["datasets"] == both
+    assert yaml.safe_load(without.split("---\n")[1])["datasets"] == both[1:]
+    assert "notus/tiny-preferences" not in without  # it may not be there
+
+
+def test_the_published_recipe_can_be_planned_where_its_base_is_not(run: Run) -> None:
+    facts = read_facts(run)
+    plan = make_plan(for_others(facts), count=False)
+    assert plan.base_parameters == facts.base.parameters
 
 
 def test_the_figures_are_the_artifacts(run: Run) -> None:

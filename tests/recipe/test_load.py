@@ -109,9 +109,11 @@ def test_a_revision_belongs_to_the_repository_it_was_given_for(write: WriteRecip
 
 def test_what_was_said_of_a_data_set_does_not_hold_for_another(write: WriteRecipe) -> None:
     known = "extends: smoke\ndataset: a/b\ndataset_format: pairs\nassumed_dataset_rows: 9\n"
-    parent = write("parent", f"{known}dataset_revision: v1\nassumed_model_type: llama\n")
+    public = "hub_dataset_id: a/pairs\ndataset_license: cc-by-4.0\n"
+    parent = write("parent", f"{known}{public}dataset_revision: v1\nassumed_model_type: llama\n")
     same = load_recipe(parent, ["dataset_revision=v2"]).flat()
     assert (same["dataset_format"], same["assumed_dataset_rows"]) == ("pairs", 9)
+    assert (same["hub_dataset_id"], same["dataset_license"]) == ("a/pairs", "cc-by-4.0")
     for other in (
         load_recipe(write("child", "extends: parent\ndataset: c/d\n")).flat(),
         load_recipe(write("mixed", "extends: parent\ndataset_mixer: {c/d: 1.0}\n")).flat(),
@@ -119,6 +121,7 @@ def test_what_was_said_of_a_data_set_does_not_hold_for_another(write: WriteRecip
     ):
         assert (other["dataset_format"], other["assumed_dataset_rows"]) == ("auto", None)
         assert (other["dataset_revision"], other["assumed_model_type"]) == ("main", "llama")
+        assert (other["hub_dataset_id"], other["dataset_license"]) == (None, None)
     told = ["dataset=c/d", "dataset_format=argilla", "assumed_dataset_rows=7"]
     for order in (told, told[::-1]):
         given = load_recipe(parent, order).flat()
@@ -590,8 +593,10 @@ OTHER: dict[str, object] = {
     "hub_model_id": "org/other",
     "hub_merged_model_id": "org/other",
     "hub_base_model_id": "org/other",
+    "hub_dataset_id": "org/other",
     "private": True,
     "license": "mit",
+    "dataset_license": "mit",
     "language": ["de"],
     "developers": "Other",
     "tags": ["other"],
@@ -794,6 +799,12 @@ def test_notus_differs_from_zephyr_in_base_data_and_names_only(cli: Cli) -> None
     names = {"model_name", "version", "developers", "hub_model_id", "hub_merged_model_id"}
     assert set(differs) == base | data | names
     assert "extends: zephyr-7b-beta-lora" in (RECIPES / "notus-7b-v1-lora.yaml").read_text(encoding="utf-8")
+
+
+def test_only_pairs_of_ours_have_a_place_on_the_hub() -> None:
+    places = {path.stem: load_recipe(path).release.hub_dataset_id for path in RECIPES.glob("*.yaml")}
+    assert {name for name, place in places.items() if place} == {"smoke"}
+    assert load_recipe("smoke").release.dataset_license == "apache-2.0"
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
