@@ -54,6 +54,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE notus.py ./
 COPY recipe recipe
 COPY modelcard modelcard
+COPY commandline commandline
 COPY publish publish
 COPY container container
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .

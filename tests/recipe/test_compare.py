@@ -15,14 +15,14 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from recipe import bootstrap
-from recipe.bootstrap import intervals, resampled_means
-from recipe.compare import DATA_KEYS, differing_data, naming
-from recipe.compare_figure import as_svg
-from recipe.compare_pairs import Pairs, Texts, differing, leaks_of, read_pairs
-from recipe.compare_result import ENOUGH, Result, figures, finding
-from recipe.compare_scores import cross_logps, own_logps
-from recipe.compare_view import show_comparison
+from recipe.compare import bootstrap
+from recipe.compare.bootstrap import intervals, resampled_means
+from recipe.compare.figure import as_svg
+from recipe.compare.pairs import Pairs, Texts, differing, leaks_of, read_pairs
+from recipe.compare.result import ENOUGH, Result, figures, finding
+from recipe.compare.run import DATA_KEYS, differing_data, naming
+from recipe.compare.scores import cross_logps, own_logps
+from recipe.compare.view import show_comparison
 from recipe.disk import file_sha256, read_json, write_json
 from recipe.errors import UserError
 from recipe.heldout import compare, each_pair

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from recipe.compare_result import DIFFERENCE, SIDES, Result
+from recipe.compare.result import DIFFERENCE, SIDES, Result
 
 FIGURES = {"loss": "loss (less is better)", "accuracy": "reward accuracy", "margin": "reward margin"}
 LEFT, PANEL, GAP, TOP, LINE = 190, 220, 30, 50, 26  # pixels

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipe.compare_figure import as_svg
-from recipe.compare_result import FORMAT, SIDES, Result, compute, made_from
-from recipe.compare_scores import let_go
+from recipe.compare.figure import as_svg
+from recipe.compare.result import FORMAT, SIDES, Result, compute, made_from
+from recipe.compare.scores import let_go
 from recipe.disk import file_sha256, read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, tokenizer_files

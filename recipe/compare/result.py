@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recipe import bootstrap
-from recipe.bootstrap import Interval, intervals
-from recipe.compare_pairs import Pairs, differing, leaks_of, read_pairs
-from recipe.compare_scores import ADAPTER, cross_logps, own_logps
+from recipe.compare import bootstrap
+from recipe.compare.bootstrap import Interval, intervals
+from recipe.compare.pairs import Pairs, differing, leaks_of, read_pairs
+from recipe.compare.scores import ADAPTER, cross_logps, own_logps
 from recipe.disk import read_json
 from recipe.heldout import compare, each_pair
 from recipe.progress import Reporter

@@ -1,6 +1,6 @@
 """A comparison, as a person reads it."""
 
-from recipe.compare_result import DIFFERENCE, ENOUGH, SIDES, Result
+from recipe.compare.result import DIFFERENCE, ENOUGH, SIDES, Result
 from recipe.progress import Reporter
 
 FIGURES = {"loss": "loss", "accuracy": "accuracy", "margin": "margin", "likelier": "likelier"}

@@ -1,0 +1,67 @@
+"""The options that commands share, and where runs lie if nothing else is said."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUNS = Path("runs")
+HUB_ROOT = RUNS / "hub"
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships with Notus.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run folder. [default: runs/RECIPE]")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+HubName = Annotated[
+    str | None,
+    typer.Option(
+        "--hub",
+        help="`local`: the embedded Hub; `remote`: HF_ENDPOINT. [default: local if the base is built in]",
+    ),
+]
+HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where the embedded Hub lies.")]
+Data = Annotated[
+    bool, typer.Option("--data", help="With the pairs as a data set, which goes to `hub_dataset_id`.")
+]
+Tag = Annotated[
+    str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
+]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="`venv`: here; `docker`: in the image, offline but for the Hub. [default: the recipe's]",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="Another image than `notus:cuda` or `notus:cpu`; implies --runtime docker.",
+    ),
+]
+# torchrun's names, and where it looks for them
+NodeCount = Annotated[
+    int,
+    typer.Option(
+        "--nnodes", metavar="N", envvar="PET_NNODES", help="Train on N nodes: the same command on each."
+    ),
+]
+NodeRank = Annotated[
+    int | None,
+    typer.Option("--node-rank", metavar="R", envvar="PET_NODE_RANK", help="Which node this is, from 0."),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--rdzv-endpoint",
+        metavar="HOST:PORT",
+        envvar="PET_RDZV_ENDPOINT",
+        help="Where node 0 listens. [default: MASTER_ADDR:MASTER_PORT of the environment]",
+    ),
+]

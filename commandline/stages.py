@@ -1,0 +1,206 @@
+"""The commands that make, publish and verify a model: one short function a stage."""
+
+from typing import Annotated
+
+import typer
+
+from commandline import work
+from commandline.options import (
+    HUB_ROOT,
+    Data,
+    Endpoint,
+    HubName,
+    HubRoot,
+    Image,
+    Json,
+    NodeCount,
+    NodeRank,
+    Quiet,
+    RecipeName,
+    RunFolder,
+    Runtime,
+    Set,
+    Tag,
+)
+from recipe.nodes import nodes_from
+
+
+def fetch(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    # For what starts containers: this one has the network and the token.
+    check_release: Annotated[bool, typer.Option("--check-release", hidden=True)] = False,
+    data: Annotated[bool, typer.Option("--data", hidden=True)] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the base and the feedback here, pinned."""
+    loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
+    if work.in_image("fetch", loaded, run, (runtime, image), reporter, as_json=as_json):
+        return
+    if check_release:
+        work.preflight(loaded, data)
+    work.answer(work.bring(loaded, run, reporter, upto="fetch"), as_json)
+
+
+def curate(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    data: Data = False,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Turn feedback into preference pairs."""
+    work.bring_upto(recipe, set_, run, quiet, as_json, upto="curate", place=(runtime, image), data=data)
+
+
+def train(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train the adapter, on one node or several."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes, place=(runtime, image))
+
+
+def merge(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Merge the adapter into the base, and check the result."""
+    work.bring_upto(recipe, set_, run, quiet, as_json, upto="merge", place=(runtime, image))
+
+
+def card(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    data: Data = False,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the model cards."""
+    work.bring_upto(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
+
+
+def publish(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    tag: Tag = None,
+    data: Data = False,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Publish adapter, merged weights and, with --data, the pairs; read them back, and tag them."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    loaded = work.load(recipe, set_, tag)
+    reporter = work.reporter_for(quiet, as_json)
+    data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    if work.in_image(
+        "publish", loaded, run, (runtime, image), reporter,
+        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+    ):  # fmt: skip
+        return
+    if not nodes.first:
+        work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
+        return
+    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
+        work.preflight(loaded, data)
+        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result["publish"] = work.publish_run(loaded, run, reporter, where, data)
+    work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
+    work.answer(result, as_json)
+
+
+def verify(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare what the Hub has with what was released."""
+    loaded = work.load(recipe, set_)
+    reporter = work.reporter_for(quiet, as_json)
+    if work.in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
+        return
+    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root):
+        found = work.verify_run(loaded, run, reporter)
+    work.answer(found, as_json)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+def run_all(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    hub: HubName = None,
+    hub_root: HubRoot = HUB_ROOT,
+    tag: Tag = None,
+    data: Data = False,
+    nnodes: NodeCount = 1,
+    node_rank: NodeRank = None,
+    rdzv_endpoint: Endpoint = None,
+    runtime: Runtime = None,
+    image: Image = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Do every stage, publish, and verify the release."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    loaded = work.load(recipe, set_, tag)
+    reporter = work.reporter_for(quiet, as_json)
+    data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    if dry_run:
+        work.answer(work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data), as_json)
+        return
+    if work.in_image(
+        "run", loaded, run, (runtime, image), reporter,
+        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+    ):  # fmt: skip
+        return
+    if not nodes.first:
+        work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
+        return
+    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
+        work.preflight(loaded, data)
+        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result["publish"] = work.publish_run(loaded, run, reporter, where, data)
+        result["verify"] = work.verify_run(loaded, run, reporter)
+    work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
+    work.answer(result, as_json)
+    raise typer.Exit(0 if result["verify"]["ok"] else 1)

@@ -1,0 +1,1 @@
+"""Two recipes that differ in their data only, side by side: `run` drives, `result` says, `view` and `figure` show."""
