@@ -22,11 +22,11 @@ class Outcome:
 
     @property
     def mistake(self) -> str:
-        """The one line that a user's mistake ends in."""
+        """The one line that a user's mistake ends in, after warnings if there were any."""
         assert self.code == 2, self.err
-        line = self.err.strip()
+        *warnings, line = self.err.strip().splitlines() or [""]
+        assert all(one.startswith("warning: ") for one in warnings), self.err
         assert line.startswith("notus: ")
-        assert "\n" not in line
         return line
 
 
