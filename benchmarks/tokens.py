@@ -37,6 +37,7 @@ from recipe.curate.pair import Pair, Reason, Turn
 from recipe.curate.table import write_pairs
 from recipe.disk import write_json
 from recipe.errors import UserError
+from recipe.hush import hush_libraries
 from recipe.kept_tokens import TOKENIZED_BY, KeptTokens
 from recipe.load import load_recipe
 from recipe.packed import MULTIPLE, TOKENS, StepPacks
@@ -168,6 +169,7 @@ def prepare(folder: Path, pairs: int, dataset: Path | None, tokenizer: Path | No
 
 def in_turn(setting: Setting) -> list[Turned]:
     """Go through the parts, the library and ours in turn, in another order each time."""
+    hush_libraries(bars=False)  # as a training does
     rule, found = setting.tokenizer(), []
     for part in range(PARTS):
         folder = setting.folder / f"part-{part}"
@@ -184,6 +186,7 @@ def in_turn(setting: Setting) -> list[Turned]:
 
 def whole_run(setting: Setting) -> dict[str, float]:
     """Do it with all pairs at once, and once more; return the seconds, and the most memory that the process had."""
+    hush_libraries(bars=False)
     rule = setting.tokenizer()
     before = peak_bytes()
     path = setting.folder / "train.parquet"

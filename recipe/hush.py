@@ -13,7 +13,8 @@ def hush_libraries(*, bars: bool) -> None:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns at each fork
+    # As it does by itself; unless it is told so, it warns at each fork. Nothing that is forked here tokenizes.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if not bars:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets

@@ -25,7 +25,8 @@ def spoil(recipe: Path, **values: object) -> Path:
 def refused(cli: Cli, recipe: Path, *arguments: object, command: str = "train") -> str:
     """Return the line that `notus train` refuses with; the run folder must hold no output of any other stage.
 
-    Tokens and the reference may be there: they are what they say, and need not be computed again.
+    Tokens and the reference may be there: they are what they say they are, and what mends the mistake need not compute
+    them again.
     """
     run = recipe.parent / "run"
     line = cli(command, recipe, "--run", run, *arguments).mistake

@@ -138,8 +138,8 @@ def full_already_at_the_limit(patch: pytest.MonkeyPatch) -> None:
     ) -> tuple[Sides, Sides, Sides]:
         full = prompt.lengths + np.maximum(chosen.lengths, rejected.lengths) == most
         less = truncate(self, prompt, chosen, rejected, most - 1, most_of_prompt - 1)
-        else_ = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
-        kept = [np.where(full, one.lengths, other.lengths) for one, other in zip(less, else_, strict=True)]
+        usual = truncate(self, prompt, chosen, rejected, most, most_of_prompt)
+        kept = [np.where(full, one.lengths, other.lengths) for one, other in zip(less, usual, strict=True)]
         better, worse = chosen.cut(0, kept[1]), rejected.cut(0, kept[2])
         return prompt.cut(prompt.lengths - kept[0], kept[0]), better, worse
 

@@ -1,5 +1,8 @@
 """The tokenized rows, and what is known of them: their content in one hash, a pair's tokens by the way it is laid."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from recipe.prompt import pair_tokenizer
 from recipe.schedule import Schedule
 from recipe.tokenized import TOKENIZED, arrays_of, lengths_of, sha256_of, tokenize, tokens_a_pair
 from tests.pairs import drawn, row
+from tests.support import ROOT
 
 
 def dataset(rows: list[dict[str, Any]]) -> Dataset:
@@ -103,6 +107,35 @@ def test_rows_are_those_of_each_pair_alone_in_their_order(
     assert counts["mean_chosen_tokens"] == pytest.approx(
         sum(len(one.chosen_ids) for one in alone) / 10, abs=0.01
     )
+
+
+ALL_CORES = """
+import os
+from recipe.builtin.tokenizer import train_tokenizer
+from recipe.hush import hush_libraries
+hush_libraries(bars=False)
+from recipe.prompt.sides import encode
+os.environ["RAYON_NUM_THREADS"] = "7"
+before = len(os.listdir("/proc/self/task"))
+encode(train_tokenizer(["Hello yes no more"] * 20).backend_tokenizer, ["Hello yes"] * 64)
+print(len(os.listdir("/proc/self/task")) - before)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by /proc")
+def test_a_training_tokenizes_on_all_cores_and_says_nothing_at_a_fork() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    found = subprocess.run(
+        [sys.executable, "-c", ALL_CORES],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (found.stdout, found.stderr) == ("7\n", "")
 
 
 def test_no_rows_are_no_rows(tmp_path: Path) -> None:
