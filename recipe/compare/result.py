@@ -58,7 +58,7 @@ def compute(
             "of": "percentiles of the means over test rows drawn anew; A and B on the same draws",
         },
         "test_sets": test_sets,
-        "finding": finding(test_sets),
+        "finding": finding(test_sets, runs[0].recipe.science.seed),
     }
 
 
@@ -120,10 +120,15 @@ def told_rows(test_set: Result) -> str:
     return "clean" if test_set["clean"]["rows"] >= ENOUGH else "all"
 
 
-def finding(test_sets: Mapping[str, Result]) -> str:
+def finding(test_sets: Mapping[str, Result], seed: int) -> str:
     """Return in a sentence what was found, as carefully as the intervals ask for."""
     said = "; ".join(_on(side, test_sets[side]) for side in SIDES)
-    return f"{said[0].upper()}{said[1:]}."
+    return f"Of one training each (seed {seed}): {said}."
+
+
+def decimals(difference: Result) -> int:
+    """Return with how many decimals a difference, and what it is of, can be told."""
+    return 3 if max(abs(difference[name]) for name in ("low", "high")) >= 0.01 else 4
 
 
 def _on(side: str, test_set: Result) -> str:
@@ -143,7 +148,7 @@ def _on(side: str, test_set: Result) -> str:
     if accuracy["excludes_zero"]:
         told, joined = f"B's reward accuracy is {_moved(accuracy)}", "and its loss"
     else:
-        value = f"{accuracy['value']:+.3f} {_bounds(accuracy)}"
+        value = f"{accuracy['value']:+.{decimals(accuracy)}f} {_bounds(accuracy)}"
         told, joined = f"no difference in reward accuracy is shown, {value}", "but B's loss is"
     return f"{place} {told}" + (f", {joined} {_moved(loss)}" if loss["excludes_zero"] else "")
 
@@ -151,11 +156,12 @@ def _on(side: str, test_set: Result) -> str:
 def _moved(difference: Result) -> str:
     """Say a difference whose interval excludes zero: `0.030 lower [-0.050, -0.010]`."""
     way = "higher" if difference["value"] > 0 else "lower"
-    return f"{abs(difference['value']):.3f} {way} {_bounds(difference)}"
+    return f"{abs(difference['value']):.{decimals(difference)}f} {way} {_bounds(difference)}"
 
 
 def _bounds(difference: Result) -> str:
-    return f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    low, high = (f"{difference[name]:+.{decimals(difference)}f}" for name in ("low", "high"))
+    return f"[{low}, {high}]"
 
 
 def _test_set(

@@ -1,9 +1,9 @@
 """A comparison, as a person reads it."""
 
-from recipe.compare.result import DIFFERENCE, ENOUGH, SIDES, Result
+from recipe.compare.result import DIFFERENCE, ENOUGH, SIDES, Result, decimals
 from recipe.progress import Reporter
 
-FIGURES = {"loss": "loss", "accuracy": "accuracy", "margin": "margin", "likelier": "likelier"}
+NAMES = ("loss", "accuracy", "margin", "likelier")
 KINDS = {
     "same": "same chosen and rejected",
     "other_rejected": "another rejected",
@@ -26,8 +26,8 @@ def show_comparison(result: Result, reporter: Reporter) -> None:
     drawn = result["bootstrap"]
     reporter.say(
         f"\n[ ]: {drawn['level']:.0%} of {drawn['resamples']:,} bootstrap resamples of the test rows, the same for A "
-        "and B. They say nothing of\nwhat another seed would give. Rewards are relative to the base; likelier: chosen, "
-        "under the model alone."
+        "and B; *: 0 lies outside.\nThey say nothing of what another seed would give. Rewards are relative to the "
+        "base; likelier: chosen,\nunder the model alone."
     )
     reporter.head(result["finding"])
 
@@ -67,21 +67,27 @@ def _show_test_set(side: str, found: Result, reporter: Reporter) -> None:
 
 def _show_figures(title: str, found: Result, reporter: Reporter) -> None:
     reporter.say(title)
-    rows = [
-        (
-            label,
-            "-" if name == "accuracy" else f"{found['base'][name]:.3f}",  # its rewards are 0, none is higher
-            *(_interval(found[side][name]) for side in SIDES),
-            _interval(found[DIFFERENCE][name], "+"),
-            "differs" if found[DIFFERENCE][name]["excludes_zero"] else "",
-        )
-        for name, label in FIGURES.items()
-    ]
-    reporter.table(("", "base", "A", "B", "B - A", ""), rows)
+    reporter.table(("", "base", "A", "B", "B - A", ""), [_row(name, found) for name in NAMES])
 
 
-def _interval(found: Result, sign: str = "") -> str:
-    value, low, high = (f"{found[name]:{sign}.3f}" for name in ("value", "low", "high"))
+def _row(name: str, found: Result) -> tuple[str, ...]:
+    difference = found[DIFFERENCE][name]
+    digits = decimals(difference)
+    base = (
+        "-" if name == "accuracy" else f"{found['base'][name]:.{digits}f}"
+    )  # none of its rewards is the higher one
+    sides = (_interval(found[side][name], f".{digits}f") for side in SIDES)
+    return (
+        name,
+        base,
+        *sides,
+        _interval(difference, f"+.{digits}f"),
+        "*" if difference["excludes_zero"] else "",
+    )
+
+
+def _interval(found: Result, form: str) -> str:
+    value, low, high = (format(found[name], form) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 

@@ -296,8 +296,8 @@ def test_only_rows_that_steps_saw_were_trained_on(trained: Path, tiny: Path) -> 
 
 
 def result(**options: Any) -> Result:
-    """Return a result of made-up figures: B less A is `accuracy` and `loss`, each interval 0.02 to each side."""
-    values = {"rows": 200, "clean": 100, "accuracy": 0.0, "loss": 0.0, "scale": 1.0} | options
+    """Return a result of made-up figures: B less A is `accuracy` and `loss`, `half` of the interval to each side."""
+    values = {"rows": 200, "clean": 100, "accuracy": 0.0, "loss": 0.0, "scale": 1.0, "half": 0.02} | options
 
     def columns(rows: int) -> Result:
         if not rows:
@@ -310,12 +310,13 @@ def result(**options: Any) -> Result:
             }
             for name in ("loss", "accuracy", "margin", "likelier")
         }
+        half = values["half"]
         difference = {
             name: {
                 "value": moved,
-                "low": moved - 0.02,
-                "high": moved + 0.02,
-                "excludes_zero": abs(moved) > 0.02,
+                "low": moved - half,
+                "high": moved + half,
+                "excludes_zero": abs(moved) > half,
             }
             for name in one
             for moved in [values.get(name, 0.0)]
@@ -341,14 +342,15 @@ def result(**options: Any) -> Result:
         "pairs": differing(pairs_of(["1xy"]), pairs_of(["1yx"])),
         "bootstrap": {"level": 0.95, "resamples": 10_000},
         "test_sets": test_sets,
-        "finding": finding(test_sets),
+        "finding": finding(test_sets, 7),
     }
 
 
 def test_a_difference_is_said_where_its_interval_excludes_zero() -> None:
     said = result(accuracy=-0.03, loss=0.05)["finding"]
     assert said.startswith(
-        "On A's test set (100 rows that neither trained on) B's reward accuracy is 0.030 lower [-0.050, -0.010], "
+        "Of one training each (seed 7): on A's test set (100 rows that neither trained on) B's reward accuracy is "
+        "0.030 lower [-0.050, -0.010], "
         "and its loss 0.050 higher [+0.030, +0.070]; on B's test set"
     )
 
@@ -358,6 +360,15 @@ def test_no_difference_is_said_where_it_does_not() -> None:
     assert said.count("no difference in reward accuracy is shown, +0.015 [-0.005, +0.035]") == 2
     assert "higher" not in said
     assert ", but B's loss is 0.030 lower" in result(accuracy=0.015, loss=-0.03)["finding"]
+
+
+def test_a_small_difference_has_a_digit_more(capsys: pytest.CaptureFixture[str]) -> None:
+    found = result(loss=-0.0008, half=0.0006)
+    assert "B's loss is 0.0008 lower [-0.0014, -0.0002]" in found["finding"]
+    show_comparison(found, Reporter())
+    assert re.search(
+        r"loss .*0\.5000 \[0\.4000, 0\.6000\]  -0\.0008 \[-0\.0014, -0\.0002\]  \*", capsys.readouterr().out
+    )
 
 
 def test_a_sentence_about_rows_that_an_adapter_knows_says_so() -> None:
@@ -372,7 +383,9 @@ def test_of_too_few_rows_nothing_is_said() -> None:
     assert "accuracy" not in said
 
 
-@pytest.mark.parametrize("options", [{}, {"clean": 0}, {"scale": -12.0, "loss": -0.5}, {"clean": 200}])
+@pytest.mark.parametrize(
+    "options", [{}, {"clean": 0}, {"scale": -12.0, "loss": -0.5}, {"half": 0.0001}, {"clean": 200}]
+)
 def test_it_fits_100_columns(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     found = result(**options)
     show_comparison(found, Reporter())
