@@ -257,7 +257,7 @@ def show(report: dict[str, Any], reporter: Reporter) -> None:
         ("ours, after reading", ours["seconds_after"], ours["cpu_seconds_after"], 1.0, None),
         (
             "datasets.map with load_dataset",
-            theirs["seconds"] + theirs["seconds_load"],
+            with_load,
             None,
             report["ratio_with_load"],
             None,
