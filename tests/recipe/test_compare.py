@@ -6,7 +6,6 @@ import math
 import random
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -423,10 +422,10 @@ def compare_in(folder: Path, tiny: Path, *arguments: str) -> tuple[int, Any, str
 
 
 @pytest.fixture
-def mine(compared: Path, tmp_path: Path) -> Iterator[Path]:
+def mine(compared: Path, tmp_path: Path) -> Path:
     """`compared`, to be written to."""
     shutil.copytree(compared, tmp_path / "mine")
-    return tmp_path / "mine"  # type: ignore[return-value]
+    return tmp_path / "mine"
 
 
 @pytest.mark.slow
