@@ -190,7 +190,7 @@ def compare(feedback: Path, pairs: Path) -> dict[str, Any]:
 
 def hold_to_truth(made: Made, work: Path, reporter: Reporter) -> dict[str, Any]:
     """Compare our audit with what was planted: of the timed run, and with the lowest rejected, by each rule."""
-    from benchmarks.curate_ours import by_lowest
+    from benchmarks.curate_ours import as_zephyr, by_lowest
     from benchmarks.curate_truth import mismatches
 
     truth = read_json(made.truth)
@@ -199,7 +199,13 @@ def hold_to_truth(made: Made, work: Path, reporter: Reporter) -> dict[str, Any]:
         shutil.rmtree(work / "lowest", ignore_errors=True)
         watched(by_lowest, made.raw, work / "lowest", by)
         found += [f"by {by}: {one}" for one in mismatches(truth, work / "lowest", by, left_out=True)]
-    return {"truth": "missed" if found else "found again", "mismatches": found}
+    shutil.rmtree(work / "lowest")
+    watched(as_zephyr, made.raw, work / "lowest")
+    used = {
+        name: read_json(work / folder / "data.json")["rows_used"]
+        for name, folder in (("ratings", "ours"), ("overall_score", "lowest"))
+    }
+    return {"truth": "missed" if found else "found again", "mismatches": found, "pairs_by_rule": used}
 
 
 def at_scale(
@@ -286,6 +292,8 @@ def show(report: dict[str, Any], reporter: Reporter) -> None:
         f"\n{choice['pairs']:,} pairs; the same chosen by both: {choice['same_chosen']:,}; "
         f"the truth was {report['truth']}"
     )
+    by_rule = ", ".join(f"{count:,} by {by}" for by, count in report["pairs_by_rule"].items())
+    reporter.say(f"pairs by the rules of argilla's data set and of H4's: {by_rule}")
     for one in (*report["mismatches"], *report.get("scale", {}).get("mismatches", ())):
         reporter.say(f"  {one}")
     reporter.say(

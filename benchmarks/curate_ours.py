@@ -17,6 +17,9 @@ from recipe.progress import Reporter
 AS_ORIGINAL = Rules(leave_out=frozenset({Reason.EQUAL_RATINGS}))
 """argilla/ultrafeedback-binarized-preferences left out nothing but rows without a better and a worse answer."""
 
+AS_ZEPHYR = Rules(by="overall_score", rejected="other", leave_out=frozenset())
+"""HuggingFaceH4/ultrafeedback_binarized took any other answer, an equal one too."""
+
 TEST_SIZE = 2000
 
 
@@ -31,6 +34,11 @@ class Ours:
 def as_original(raw: Path, out: Path) -> Ours:
     """Curate as the original did, and return what it took; imports are done before."""
     return _curate(raw, out, AS_ORIGINAL)
+
+
+def as_zephyr(raw: Path, out: Path) -> Ours:
+    """Curate by the control's rule."""
+    return _curate(raw, out, AS_ZEPHYR)
 
 
 def by_lowest(raw: Path, out: Path, by: Literal["ratings", "overall_score"]) -> Ours:

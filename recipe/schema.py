@@ -83,7 +83,7 @@ class Science(_Section):
     dataset_format: Literal["auto", "ultrafeedback", "argilla", "pairs", "messages", "sharegpt"] = "auto"
     dataset_splits: Annotated[list[str], Field(min_length=1, max_length=2)] = ["train"]
     binarize_by: Literal["ratings", "overall_score"] = "ratings"
-    binarize_rejected: Literal["random", "lowest", "next"] = "random"
+    binarize_rejected: Literal["random", "lowest", "next", "other"] = "random"
     binarize_min_margin: Annotated[float, Field(ge=0)] = 0.0
     only_sources: Annotated[list[str], Field(min_length=1)] | None = None
     drop_sources: list[str] = []

@@ -13,6 +13,9 @@ from recipe.curate.pair import Reason
 from recipe.curate.rules import SCORE_OF, Rules
 
 _CLOSE = 1e-9  # ratings are means: 4 1/3 less 3 1/3 is a little less than 1
+DRAWN = ("random", "other")
+"""The ways to reject that draw."""
+
 _DRAW = 15  # hex digits of a draw: 60 bits, within a 64-bit integer
 
 
@@ -21,7 +24,7 @@ def pick(chunk: Chunk, rules: Rules) -> pl.DataFrame:
 
     Of several best answers the first in the row is chosen; `lowest` and `next` take the first of several too. The
     random rejected one is drawn by a seed made of the recipe's and the row's texts, so that it stays the same wherever
-    the row stands, and whatever else is rated how.
+    the row stands, and whatever else is rated how. `other` draws among all others, equal ones too.
 
     Args:
         chunk: Rows and answers, with the scores that count.
@@ -33,40 +36,25 @@ def pick(chunk: Chunk, rules: Rules) -> pl.DataFrame:
     """
     column = SCORE_OF[rules.by]
     marks = chunk.answers.select("row", "place", "rating", "overall_score")
-    score = pl.col(column)
-    found = marks.group_by("row").agg(rated=score.count(), top=score.max(), low=score.min())
+    ends = {name: _ends(marks, name) for name in ("rating", "overall_score")}
+    mine = ends[column].select("row", "rated", "top", "low", best="first")
+    worse = _rejectable(marks.join(mine, on="row", maintain_order="left"), column, rules)
     rows = chunk.rows.select("row", "id")
-    for part in (found, _best(marks, "rating", "by_ratings"), _best(marks, "overall_score", "by_score")):
+    parts = (mine, worse, _decided(ends["rating"], "by_ratings"), _decided(ends["overall_score"], "by_score"))
+    for part in parts:
         rows = rows.join(part, on="row", how="left", maintain_order="left")
-    worse = _rejectable(marks.join(found, on="row", maintain_order="left"), column, rules)
-    rows = rows.join(worse, on="row", how="left", maintain_order="left")
-    reason = (
-        pl.when(pl.col("rated").fill_null(0) < 2)
-        .then(pl.lit(Reason.TOO_FEW_COMPLETIONS.value))
-        .when(pl.col("low") == pl.col("top"))
-        .then(pl.lit(Reason.EQUAL_RATINGS.value))
-        .when(pl.col("rejectable").is_null())
-        .then(pl.lit(Reason.MARGIN_TOO_SMALL.value))
-    )
-    many = pl.col("rejectable").list.len().fill_null(0)
-    place = pl.lit(0) if rules.rejected != "random" else _draw(rules.seed) % pl.max_horizontal(many, 1)
-    return rows.select(
+    rejectable = pl.col("rejectable").list
+    many = rejectable.len().fill_null(0)
+    place = _draw(rules.seed) % pl.max_horizontal(many, 1) if rules.rejected in DRAWN else pl.lit(0)
+    pair = pl.col("reason").is_null()
+    return rows.with_columns(_reason(rules).alias("reason")).select(
         "row",
         "by_ratings",
         "by_score",
-        reason.alias("reason"),
-        pl.col("by_ratings" if rules.by == "ratings" else "by_score").alias("best"),
-        pl.col("rejectable").list.get(place, null_on_oob=True).alias("rejected"),
-    ).select(
-        "row",
-        "by_ratings",
-        "by_score",
-        *(pl.when(pl.col("reason").is_null()).then(pl.col(name)).alias(to) for name, to in _SIDES),
+        pl.when(pair).then(pl.col("best")).alias("chosen"),
+        pl.when(pair).then(rejectable.get(place, null_on_oob=True)).alias("rejected"),
         "reason",
     )
-
-
-_SIDES = (("best", "chosen"), ("rejected", "rejected"))
 
 
 def pairs_of(chunk: Chunk, picks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -109,21 +97,40 @@ def pairs_of(chunk: Chunk, picks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
 
 
-def _best(marks: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
-    """Return the place of the first best answer of each row, as `name`; only of rows that have a worse one too."""
+def _ends(marks: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return of each row how many answers are rated, the best and the worst mark, and the first place of the best."""
     score = pl.col(column)
-    ends = marks.group_by("row").agg(top=score.max(), low=score.min()).filter(pl.col("low") < pl.col("top"))
+    ends = marks.group_by("row").agg(rated=score.count(), top=score.max(), low=score.min())
     best = marks.join(ends, on="row").filter(score == pl.col("top"))
-    return best.group_by("row").agg(pl.col("place").min().alias(name))
+    return ends.join(best.group_by("row").agg(first=pl.col("place").min()), on="row", how="left")
+
+
+def _decided(ends: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the first place of the best, as `name`, of the rows that have a worse one too."""
+    return ends.filter(pl.col("low") < pl.col("top")).select("row", pl.col("first").alias(name))
 
 
 def _rejectable(marks: pl.DataFrame, column: str, rules: Rules) -> pl.DataFrame:
     """Return of each row the places that may be rejected, the one that is, unless it is drawn, first."""
     score, top = pl.col(column), pl.col("top")
-    worse = marks.filter((score < top) & (top - score >= rules.min_margin - _CLOSE))
-    if rules.rejected != "random":
-        worse = worse.sort("row", column, descending=[False, rules.rejected == "next"], maintain_order=True)
-    return worse.group_by("row", maintain_order=True).agg(pl.col("place").alias("rejectable"))
+    worse = pl.col("place") != pl.col("best") if rules.rejected == "other" else score < top
+    found = marks.filter(worse & (top - score >= rules.min_margin - _CLOSE))
+    if rules.rejected not in DRAWN:
+        found = found.sort("row", column, descending=[False, rules.rejected == "next"], maintain_order=True)
+    return found.group_by("row", maintain_order=True).agg(pl.col("place").alias("rejectable"))
+
+
+def _reason(rules: Rules) -> pl.Expr:
+    """Return why a row gives no pair, by `rated`, `low`, `top` and `rejectable`."""
+    equal = pl.lit(value=False) if rules.rejected == "other" else pl.col("low") == pl.col("top")
+    return (
+        pl.when(pl.col("rated").fill_null(0) < 2)
+        .then(pl.lit(Reason.TOO_FEW_COMPLETIONS.value))
+        .when(equal)
+        .then(pl.lit(Reason.EQUAL_RATINGS.value))
+        .when(pl.col("rejectable").is_null())
+        .then(pl.lit(Reason.MARGIN_TOO_SMALL.value))
+    )
 
 
 def _draw(seed: int) -> pl.Expr:

@@ -10,7 +10,7 @@ from recipe.curate.feedback import By
 from recipe.curate.pair import OPTIONAL, Reason
 from recipe.schema import Science
 
-Rejected = Literal["random", "lowest", "next"]
+Rejected = Literal["random", "lowest", "next", "other"]
 
 SCORE_OF: Mapping[By, str] = {"ratings": "rating", "overall_score": "overall_score"}
 """The column of the answers that decides, under each rule, how good an answer is."""
@@ -22,7 +22,8 @@ class Rules:
 
     Attributes:
         by: What decides which of a row's rated answers is better.
-        rejected: Which of the worse ones is rejected: a random one, the lowest, or the next lower one.
+        rejected: Which of the worse ones is rejected: a random one, the lowest, or the next lower one; or any other
+            one, worse or not, as in HuggingFaceH4/ultrafeedback_binarized.
         min_margin: By how much the rejected answer has to be rated lower.
         seed: Of the shuffle, the split and the draw of the rejected answer.
         leave_out: Those of `pair.OPTIONAL` for which a row is left out.

@@ -146,13 +146,15 @@ def brute_force(marks: list[float | None], rules: Rules) -> tuple[int | None, se
     if len(rated) < 2:
         return None, set(), Reason.TOO_FEW_COMPLETIONS
     top = max(rated.values())
+    chosen = min(place for place, mark in rated.items() if mark == top)
     lower = {place: mark for place, mark in rated.items() if mark < top}
+    if rules.rejected == "other":
+        lower = {place: mark for place, mark in rated.items() if place != chosen}
     if not lower:
         return None, set(), Reason.EQUAL_RATINGS
     lower = {place: mark for place, mark in lower.items() if top - mark >= rules.min_margin - 1e-9}
     if not lower:
         return None, set(), Reason.MARGIN_TOO_SMALL
-    chosen = min(place for place, mark in rated.items() if mark == top)
     if rules.rejected == "lowest":
         return chosen, {min(lower, key=lambda place: (lower[place], place))}, None
     if rules.rejected == "next":
@@ -164,7 +166,7 @@ def brute_force(marks: list[float | None], rules: Rules) -> tuple[int | None, se
 @given(
     rows=st.lists(st.lists(st.tuples(MARK, MARK), max_size=5), min_size=1, max_size=20),
     by=st.sampled_from(["ratings", "overall_score"]),
-    rejected=st.sampled_from(["random", "lowest", "next"]),
+    rejected=st.sampled_from(["random", "lowest", "next", "other"]),
     min_margin=st.sampled_from([0.0, 0.5, 4 / 3, 2.0]),
 )
 def test_the_choice_is_that_of_a_loop(
@@ -186,6 +188,19 @@ def test_the_choice_is_that_of_a_loop(
         assert found["rejected"] in rejectable if rejectable else found["rejected"] is None
         for side, name in enumerate(("by_ratings", "by_score")):
             assert found[name] == brute_force([mark[side] for mark in marks], Rules(by=rules.by))[0]
+
+
+def test_zephyr_s_rule_drops_no_row_for_equal_scores() -> None:
+    equal, same = (
+        row(*(answer("3", score=7, response=f"{place}") for place in range(4))),
+        row(answer("3", score=7)),
+    )
+    rows = [equal, row(answer("5", score=9), answer("4", score=9), answer("3", score=1)), same]
+    rules = Rules(by="overall_score", rejected="other", leave_out=frozenset())
+    picks = pick(read(rows), rules)
+    assert picks["chosen"].to_list() == [0, 0, None]
+    assert all(place in (1, 2, 3) for place in picks["rejected"].to_list()[:2])
+    assert picks["reason"].to_list() == [None, None, "too_few_completions"]
 
 
 def draws(seed: int, ids: list[str]) -> list[int]:
