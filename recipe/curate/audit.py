@@ -5,6 +5,7 @@ hardly grows with the data.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -39,7 +40,7 @@ class Audit:
         self.ratings, self.scores, self.heat = Tally("aspect", "value"), Tally("score"), Tally("score", "bin")
         self.choice_by_source, self.choice_by_model = Tally("source"), Tally("model")
         self.ties, self.agreement = Tally(), Tally("one", "other")
-        self.suspicious: list[pl.DataFrame] = []
+        self.suspicious: list[dict[str, Any]] = []
         self.lengths, self.repeats = Lengths(), Repeats()
 
     def add(self, batch: Batch) -> pl.Series:
@@ -95,10 +96,13 @@ class Audit:
         self._add_marks(rows, answers)
         self._add_choice(rows, answers)
         self._add_agreement(answers)
-        self.suspicious.append(
-            answers.filter(pl.col("class").is_not_null()).select(
+        # As objects: a table of a few critiques would keep all critiques of its chunk in memory.
+        self.suspicious += (
+            answers.filter(pl.col("class").is_not_null())
+            .select(
                 "id", pl.col("place").alias("completion"), "source", "model", "rating", "class", "critique"
             )
+            .to_dicts()
         )
 
     def _add_marks(self, rows: pl.DataFrame, answers: pl.DataFrame) -> None:
@@ -245,12 +249,11 @@ class Audit:
         return {"names": names, "share": share, "pairs": pairs}
 
     def _suspicious(self) -> dict[str, Any]:
-        table = pl.concat(self.suspicious)
-        counts = dict(table.group_by("class").len().iter_rows())
+        counts = Counter(one["class"] for one in self.suspicious)
         return {
-            "score_10": len(table),
-            **{name: counts.get(name, 0) for name in CLASSES},
-            "completions": table.to_dicts(),
+            "score_10": len(self.suspicious),
+            **{name: counts[name] for name in CLASSES},
+            "completions": self.suspicious,
         }
 
 

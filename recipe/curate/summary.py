@@ -128,8 +128,8 @@ class TextFacts:
         contents = turns.eval(pl.element().struct.field("content").str.len_chars())
         self._parts.append(
             pairs.select(
-                "id",
-                "prompt_id",
+                # Of ids the hashes: numbers take a tenth of the memory that texts do.
+                pl.col("id", "prompt_id").hash(),
                 prompt=contents.list.sum(),
                 chosen=pl.col("chosen").str.len_chars(),
                 rejected=pl.col("rejected").str.len_chars(),

@@ -49,7 +49,8 @@ PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
 """Rows while pairs are made of them: the row's number over all files, its line and id, the pair, and why it is none."""
 
 _ROW_GROUP = 4096  # rows that are turned into Arrow at a time
-_BUCKET = 1 << 17  # rows that are put in order at a time
+_HELD = 1 << 17  # pairs that wait in memory
+_BUCKET = 1 << 15  # pairs that are put in order at a time where they do not
 
 
 def with_pair_ids(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -98,7 +99,7 @@ def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
 class PairsFile:
     """Pairs in the order of their files, until it is known in which order the run wants them.
 
-    As many as fit into one bucket are kept in memory, more on disk.
+    A UltraFeedback's worth is kept in memory, more on disk.
 
     Args:
         folder: Where it may make files of its own.
@@ -115,7 +116,7 @@ class PairsFile:
         """Append pairs."""
         self._held.append(to_arrow(pairs))
         self.count += len(pairs)
-        if self.count > _BUCKET:
+        if self.count > _HELD:
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="lz4")
             while self._held:

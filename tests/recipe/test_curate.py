@@ -407,6 +407,7 @@ def test_pairs_that_do_not_fit_into_memory_come_in_the_same_order(
     rows = [rated(number) for number in range(23)]
     run(tmp_path / "whole", rows, test_size=5)
     monkeypatch.setattr(read_module, "_BLOCK", 5000)  # some rows at a time
+    monkeypatch.setattr(table, "_HELD", 8)
     monkeypatch.setattr(table, "_BUCKET", bucket)
     run(tmp_path / "dealt", rows, test_size=5)
     for name in ("train", "heldout"):
