@@ -4,6 +4,8 @@ from typing import Any
 
 import polars as pl
 
+_PARTS = 64  # tables that are looked through one by one
+
 
 class Repeats:
     """Remembers the hash of every prompt and every answer."""
@@ -23,10 +25,9 @@ class Repeats:
             self._responses.append(responses.drop_nulls().hash())
         here = prompts.get_column("prompt")
         wanted = here.implode()
-        before = [
-            part.get_column("prompt").filter(part.get_column("prompt").is_in(wanted))
-            for part in self._prompts
-        ]
+        if len(self._prompts) > _PARTS:
+            self._prompts = [pl.concat(self._prompts, rechunk=True)]
+        before = [part.filter(pl.col("prompt").is_in(wanted)).get_column("prompt") for part in self._prompts]
         self._prompts.append(prompts)
         again = ~here.is_first_distinct()
         if before:

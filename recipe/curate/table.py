@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import ipc
 
 from recipe.curate.digest import short_id
 from recipe.curate.pair import Pair, Turn
@@ -107,9 +108,9 @@ class PairsFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        self._path = folder / "pairs.parquet"
+        self._path = folder / "pairs.arrow"
         self._held: list[pa.Table] = []
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: ipc.RecordBatchStreamWriter | None = None
         self.count = 0
 
     def add(self, pairs: pl.DataFrame) -> None:
@@ -118,7 +119,7 @@ class PairsFile:
         self.count += len(pairs)
         if self.count > _HELD:
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="lz4")
+                self._writer = _stream(self._path, SCHEMA)
             while self._held:
                 self._writer.write_table(self._held.pop(0))
 
@@ -142,24 +143,29 @@ class PairsFile:
         """Deal the pairs out to files, each of which is put in order by itself."""
         places = np.full(self.count, -1)
         places[order] = np.arange(len(order))
-        paths = [
-            self._path.with_name(f"bucket-{number}.parquet") for number in range(-(-len(order) // _BUCKET))
-        ]
         schema = SCHEMA.append(pa.field("place", pa.int64()))
-        writers = [pq.ParquetWriter(path, schema, compression="lz4") for path in paths]
+        count = -(-len(order) // _BUCKET)
+        paths = [self._path.with_name(f"bucket-{number}.arrow") for number in range(count)]
+        writers = [_stream(path, schema) for path in paths]
         start = 0
-        for batch in pq.ParquetFile(self._path).iter_batches(_ROW_GROUP):
+        for batch in _batches(self._path):
             its = places[start : start + batch.num_rows]
-            table = (
-                pa.Table.from_batches([batch])
-                .append_column(schema.field("place"), pa.array(its))
-                .cast(schema)
-            )
+            table = pa.Table.from_batches([batch]).append_column(schema.field("place"), pa.array(its))
             for number in np.unique(its[its >= 0] // _BUCKET):
-                writers[number].write_table(table.filter(pa.array((its >= 0) & (its // _BUCKET == number))))
+                mine = pa.array((its >= 0) & (its // _BUCKET == number))
+                writers[number].write_table(table.filter(mine))
             start += batch.num_rows
         for writer in writers:
             writer.close()
         for path in paths:
-            yield pl.read_parquet(path).sort("place")
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(_batches(path)))).sort("place")
             path.unlink()
+
+
+def _stream(path: Path, schema: pa.Schema) -> ipc.RecordBatchStreamWriter:
+    return ipc.new_stream(path, schema, options=ipc.IpcWriteOptions(compression="lz4"))
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with path.open("rb") as file, ipc.open_stream(file) as batches:
+        yield from batches
