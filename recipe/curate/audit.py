@@ -1,7 +1,7 @@
 """What is wrong with feedback, what a rule makes of it, and by how much: counted while it is read, chunk by chunk.
 
-Figures are kept as small tables that add up; of rows only numbers and ids are kept. So the memory that an audit needs
-hardly grows with the data.
+Figures are kept as small tables that add up. Of rows only numbers and ids are kept, and the critiques that the audit
+tells. So the memory that it needs grows with what is wrong with the data, hardly with the data.
 """
 
 import math
@@ -14,6 +14,7 @@ import polars as pl
 
 from recipe.curate import notices
 from recipe.curate.batches import Batch
+from recipe.curate.binarize import comparable
 from recipe.curate.corrections import CLASSES, score_class
 from recipe.curate.feedback import Chunk
 from recipe.curate.lengths import Lengths
@@ -149,7 +150,7 @@ class Audit:
         self.choice_by_source.add(compared.group_by("source").agg(both))
         self.choice_by_model.add(compared.group_by("model").agg(both))
         for name, column in (("ratings", "rating"), ("score", "overall_score")):
-            mark = pl.col(column)
+            mark = comparable(pl.col(column))
             ends = answers.group_by("row").agg(top=mark.max(), low=mark.min(), several=mark.count() > 1)
             tops = answers.select("row", column).join(ends, on="row").filter(mark == pl.col("top"))
             shared = tops.group_by("row", "top", "low").len("at_the_top").filter(pl.col("at_the_top") > 1)
@@ -160,32 +161,26 @@ class Audit:
 
     def _add_agreement(self, answers: pl.DataFrame) -> None:
         """Count, of two answers to one prompt, how often two kinds of mark order both, and alike."""
-        names = [*self.aspects, "rating", "overall_score"]
-        marks = answers.select(
-            "row",
-            "place",
-            *(
-                pl.col("aspects").struct.field(name).fill_nan(None).alias(f"mark {name}")
-                for name in self.aspects
-            ),
-            pl.col("rating").alias("mark rating"),
-            pl.col("overall_score").alias("mark overall_score"),
+        aspects = [pl.col("aspects").struct.field(name).fill_nan(None) for name in self.aspects]
+        marks = [*aspects, pl.col("rating"), pl.col("overall_score")]
+        names = [f"mark {number}" for number in range(len(marks))]
+        table = answers.select(
+            "row", "place", *(comparable(mark).alias(name) for name, mark in zip(names, marks, strict=True))
         )
-        pairs = marks.join(marks, on="row", suffix=" of the other").filter(
+        pairs = table.join(table, on="row", suffix=" of the other").filter(
             pl.col("place") < pl.col("place of the other")
         )
         signs = pairs.select(
-            (pl.col(f"mark {name}") - pl.col(f"mark {name} of the other")).sign().alias(name)
-            for name in names
+            (pl.col(name) - pl.col(f"{name} of the other")).sign().alias(name) for name in names
         )
         both = [
             signs.select(
                 pl.lit(one).alias("one"),
                 pl.lit(other).alias("other"),
-                (pl.col(one) * pl.col(other) != 0).sum().alias("pairs"),
-                (pl.col(one) * pl.col(other) > 0).sum().alias("alike"),
+                (pl.col(names[one]) * pl.col(names[other]) != 0).sum().alias("pairs"),
+                (pl.col(names[one]) * pl.col(names[other]) > 0).sum().alias("alike"),
             )
-            for one, other in combinations(names, 2)
+            for one, other in combinations(range(len(names)), 2)
         ]
         self.agreement.add(pl.concat(both))
 
@@ -241,9 +236,9 @@ class Audit:
         counts = {(row["one"], row["other"]): row for row in self.agreement.rows()}
         share: list[list[float | None]] = [[None] * len(names) for _ in names]
         pairs = [[0] * len(names) for _ in names]
-        for i, one in enumerate(names):
-            for j, other in enumerate(names):
-                row = counts.get((one, other)) or counts.get((other, one))
+        for i in range(len(names)):
+            for j in range(len(names)):
+                row = counts.get((min(i, j), max(i, j)))
                 if row is not None and row["pairs"]:
                     share[i][j], pairs[i][j] = round(row["alike"] / row["pairs"], 6), row["pairs"]
         return {"names": names, "share": share, "pairs": pairs}
@@ -278,4 +273,6 @@ def _means(row: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: float | None) -> str:
     """Return a rating or a score as a key of JSON."""
-    return "null" if value is None else "N/A" if math.isnan(value) else f"{value:g}"
+    if value is None or math.isnan(value):
+        return "null" if value is None else "N/A"
+    return str(int(value)) if value == int(value) else repr(value)

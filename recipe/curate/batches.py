@@ -64,6 +64,8 @@ class Batches:
             except BadRow as error:
                 raise error.at(place) from error
         self.rated = first is not None and self.recognizer.format.convert is None
+        if first is not None:
+            self.recognizer.keep(by_columns=self.rated)
         self.aspects = find_aspects(sources) if self.rated else ()
 
     def of(self, source: Source) -> Iterator[Batch]:

@@ -12,7 +12,8 @@ from recipe.curate.feedback import Chunk
 from recipe.curate.pair import Reason
 from recipe.curate.rules import SCORE_OF, Rules
 
-_CLOSE = 1e-9  # ratings are means: 4 1/3 less 3 1/3 is a little less than 1
+CLOSE = 1e-9
+"""What ratings differ by that are the same: they are means, and 4 1/3 less 3 1/3 is a little less than 1."""
 DRAWN = ("random", "other")
 """The ways to reject that draw."""
 
@@ -35,7 +36,7 @@ def pick(chunk: Chunk, rules: Rules) -> pl.DataFrame:
         worse one); chosen, rejected (Int64, null if there is no pair), reason (String, why there is none).
     """
     column = SCORE_OF[rules.by]
-    marks = chunk.answers.select("row", "place", "rating", "overall_score")
+    marks = chunk.answers.select("row", "place", comparable(pl.col("rating", "overall_score")))
     ends = {name: _ends(marks, name) for name in ("rating", "overall_score")}
     mine = ends[column].select("row", "rated", "top", "low", best="first")
     worse = _rejectable(marks.join(mine, on="row", maintain_order="left"), column, rules)
@@ -97,6 +98,11 @@ def pairs_of(chunk: Chunk, picks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
 
 
+def comparable(marks: pl.Expr) -> pl.Expr:
+    """Return marks without the last digits of a mean, in which the order of its summands may show."""
+    return marks.round(9)
+
+
 def _ends(marks: pl.DataFrame, column: str) -> pl.DataFrame:
     """Return of each row how many answers are rated, the best and the worst mark, and the first place of the best."""
     score = pl.col(column)
@@ -114,7 +120,7 @@ def _rejectable(marks: pl.DataFrame, column: str, rules: Rules) -> pl.DataFrame:
     """Return of each row the places that may be rejected, the one that is, unless it is drawn, first."""
     score, top = pl.col(column), pl.col("top")
     worse = pl.col("place") != pl.col("best") if rules.rejected == "other" else score < top
-    found = marks.filter(worse & (top - score >= rules.min_margin - _CLOSE))
+    found = marks.filter(worse & (top - score >= rules.min_margin - CLOSE))
     if rules.rejected not in DRAWN:
         found = found.sort("row", column, descending=[False, rules.rejected == "next"], maintain_order=True)
     return found.group_by("row", maintain_order=True).agg(pl.col("place").alias("rejectable"))

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from recipe.curate.binarize import CLOSE
 from recipe.curate.contamination import LEVELS
 from recipe.curate.pair import Reason
 from recipe.curate.rules import Rules
@@ -49,21 +50,17 @@ def _useless(rules: Rules) -> list[pl.Expr]:
     better, worse = pl.col("chosen_rating"), pl.col("rejected_rating")
     last_turn = pl.col("prompt").list.last().struct.field("content")
     found = {
-        Reason.EQUAL_RATINGS: better == worse,
-        Reason.MARGIN_TOO_SMALL: better - worse < rules.min_margin - 1e-9
+        Reason.EQUAL_RATINGS: (better - worse).abs() < CLOSE,
+        Reason.MARGIN_TOO_SMALL: better - worse < rules.min_margin - CLOSE
         if rules.min_margin
         else pl.lit(value=False),
         Reason.EMPTY_PROMPT: blank(last_turn),
         Reason.EMPTY_RESPONSE: blank(pl.col("chosen")) | blank(pl.col("rejected")),
         Reason.EQUAL_ANSWERS: pl.col("chosen") == pl.col("rejected"),
     }
-    always = Reason.NULL_FIELD, pl.col("chosen").is_null() | pl.col("rejected").is_null()
-    counted = {
-        reason: when
-        for reason, when in found.items()
-        if reason in rules.leave_out | {Reason.MARGIN_TOO_SMALL}
-    }
-    return [_when(always[1], always[0]), *(_when(when, reason) for reason, when in counted.items())]
+    counted = rules.leave_out | {Reason.MARGIN_TOO_SMALL}
+    missing = _when(pl.col("chosen").is_null() | pl.col("rejected").is_null(), Reason.NULL_FIELD)
+    return [missing, *(_when(when, reason) for reason, when in found.items() if reason in counted)]
 
 
 def blank(text: pl.Expr) -> pl.Expr:

@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from recipe.curate.benchmarks import BenchmarkFile, labels
+from recipe.curate.tally import NONE
 
 Level = Literal["exact", "13-gram", "8-gram"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -104,7 +105,8 @@ class Benchmarks:
             `rows`: by their strictest level with any file, the ids of the prompts in their order.
             `by_source`: the same as numbers, of each source that overlaps; a source that is null is "null".
         """
-        levels = strictest(overlaps).join(rows.select("row", "id", "source"), on="row", maintain_order="left")
+        told = rows.select("row", "id", pl.col("source").fill_null(NONE))
+        levels = strictest(overlaps).join(told, on="row", maintain_order="left")
         return {
             "files": {
                 name: {"texts": texts, **_counts(overlaps.filter(file=name))}
@@ -112,7 +114,7 @@ class Benchmarks:
             },
             "rows": {level: levels.filter(level=level)["id"].to_list() for level in LEVELS},
             "by_source": {
-                source or "null": _counts(part)
+                str(source): _counts(part)
                 for (source,), part in sorted(
                     levels.partition_by("source", as_dict=True).items(), key=lambda item: str(item[0][0])
                 )

@@ -48,10 +48,10 @@ class FeedbackFile:
                 "instruction",
                 pl.col("completions").fill_null(empty),
                 *(
-                    pl.when(pl.col("reason").is_null()).then(pl.col(side)).cast(pl.Int8).alias(side)
+                    pl.when(pl.col("reason").is_null()).then(pl.col(side)).cast(pl.Int16).alias(side)
                     for side in SIDES
                 ),
-                pl.col("by_score" if by_ratings else "by_ratings").cast(pl.Int8).alias("chosen_other"),
+                pl.col("by_score" if by_ratings else "by_ratings").cast(pl.Int16).alias("chosen_other"),
                 "reason",
                 "flags",
             )

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from recipe.curate.digest import sha256, short_id, unambiguous
-from recipe.curate.pair import BadRow, Row, encodes, kind, label, number
+from recipe.curate.pair import LARGEST, BadRow, Row, encodes, kind, label, number
 from recipe.curate.read import Block, Source
 
 By = Literal["ratings", "overall_score"]
@@ -30,9 +30,17 @@ NOT_RATED = "N/A"
 _SAMPLED = 64  # rows of each file that tell which aspects there are
 _FEW = 8  # rows that are read one by one when a block can't be decoded at once
 
-# A text that JSON may have held without quotes. A lone surrogate leaves a NUL in the text.
+# A text that JSON may have held without quotes. A lone surrogate leaves a NUL in the text, or takes the character after
+# it along: so the halves have to come in pairs. A key that comes twice would be read once.
 _SCALAR = r"^(?:-?[0-9][0-9.eE+-]*|true|false)$"
 _NUL = "\x00"
+_HALF = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_BOTH_HALVES = _HALF + r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_KEYS = r'"(?:source|instruction|completions|model|response|critique|overall_score|Rating)"\s*:'
+_OF_ROW, _OF_ANSWER = (
+    ("source", "instruction", "completions"),
+    ("model", "response", "critique", "overall_score"),
+)
 
 _ROW: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.Int64,
@@ -72,7 +80,8 @@ def find_aspects(sources: Sequence[Source]) -> tuple[str, ...]:
             completions = row.get("completions")
             for answer in completions if isinstance(completions, list) else ():
                 annotations = answer.get("annotations") if isinstance(answer, dict) else None
-                found |= dict.fromkeys(annotations if isinstance(annotations, dict) else ())
+                names = annotations if isinstance(annotations, dict) else ()
+                found |= dict.fromkeys(name for name in names if encodes(name))
     return tuple(found) or ASPECTS
 
 
@@ -97,7 +106,7 @@ class FeedbackReader:
             UserError: As `Source.blocks`; or a line is no JSON, or no object.
             UserError: A row is not as the format has it.
         """
-        for block in source.blocks():
+        for block in source.blocks(_OF_ROW):
             if len(block.lines):
                 yield self._chunk(source, block, first)
                 first += len(block.lines)
@@ -153,52 +162,54 @@ class FeedbackReader:
             .unnest("annotations")
             .with_columns(pl.col(name).struct.field("Rating").str.strip_chars().alias(name) for name in names)
         )
-        numbers = [
-            pl.when(pl.col(name) == NOT_RATED)
-            .then(math.nan)
-            .otherwise(pl.col(name).cast(pl.Float64, strict=False))
-            .alias(name)
-            for name in names
-        ]
+        numbers = {name: pl.col(name).cast(pl.Float64, strict=False) for name in names}
+        not_rated = {name: pl.col(name) == NOT_RATED for name in names}
+        understood = [not_rated[name] | _sound(numbers[name]) for name in names]
         return long.with_columns(
             pl.col("overall_score").cast(pl.Float64, strict=False),
             pl.sum_horizontal(pl.col(name).is_not_null() for name in names).alias("said"),
-            *numbers,
+            pl.sum_horizontal(one.fill_null(value=False) for one in understood).alias("understood"),
+            *(pl.when(not_rated[name]).then(math.nan).otherwise(numbers[name]).alias(name) for name in names),
         ).with_columns(
             mean_rating([pl.col(name) for name in names]).alias("rating"),
             pl.struct(
                 pl.col(column).alias(name) for column, name in zip(names, self.aspects, strict=True)
             ).alias("aspects"),
-            pl.sum_horizontal(
-                pl.col(name).is_not_null() & ~pl.col(name).is_infinite() for name in names
-            ).alias("understood"),
         )
 
     def _odd(self, lines: pl.DataFrame, rows: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that have to be looked at value by value."""
-        said = answers.group_by("row").agg(pl.col("said").sum())
-        counted = lines.select(
-            "row", pl.col("text").str.count_matches('"Rating"', literal=True).alias("ratings")
+        keys = pl.sum_horizontal(pl.col("said"), *(pl.col(name).is_not_null() for name in _OF_ANSWER))
+        of_answers = answers.group_by("row").agg(keys.sum().alias("of_answers"))
+        own = pl.sum_horizontal(pl.col(name).is_not_null() for name in _OF_ROW)
+        text = pl.col("text").str
+        counted = (
+            lines.select(
+                "row",
+                text.count_matches(_KEYS).alias("keys"),
+                (text.count_matches(_HALF) != text.count_matches(_BOTH_HALVES)).alias("halved"),
+            )
+            .join(rows.select("row", own.alias("own")), on="row")
+            .join(of_answers, on="row", how="left")
         )
-        unsaid = counted.join(said, on="row", how="left").filter(
-            pl.col("ratings") != pl.col("said").fill_null(0)
+        unread = counted.filter(
+            pl.col("halved") | (pl.col("keys") != pl.col("own") + pl.col("of_answers").fill_null(0))
         )
-        instruction, response = pl.col("instruction"), pl.col("response")
         odd_rows = rows.filter(
-            instruction.is_null()
+            pl.col("instruction").is_null()
             | pl.col("completions").is_null()
-            | instruction.str.contains(_SCALAR)
+            | _scalar("instruction", "source")
             | _holds_nul("instruction", "source")
         )
         odd_answers = answers.filter(
-            response.is_null()
-            | response.str.contains(_SCALAR)
+            pl.col("response").is_null()
+            | _scalar("response", "critique", "model")
             | _holds_nul("response", "critique", "model")
-            | ~pl.col("overall_score").is_finite().fill_null(value=False)
+            | ~_sound(pl.col("overall_score")).fill_null(value=False)
             | (pl.col("said") != pl.col("understood"))
             | (pl.col("said") == 0)
         )
-        return pl.concat([part.select("row") for part in (unsaid, odd_rows, odd_answers)]).unique()
+        return pl.concat([part.select("row") for part in (unread, odd_rows, odd_answers)]).unique()
 
     def _read(self, source: Source, lines: pl.DataFrame) -> Chunk:
         """Return `lines`, read one by one."""
@@ -250,7 +261,11 @@ class FeedbackReader:
         ratings = _ratings(raw.get("annotations"), what, notes)
         if any(ratings[name] for name in ratings.keys() - set(self.aspects)):
             notes.add("other_aspect")
-        numbers = [value for values in ratings.values() for value in values if not math.isnan(value)]
+        # Summed in the columns' order: another one may give another last digit.
+        ordered = sorted(
+            ratings, key=lambda name: self.aspects.index(name) if name in self.aspects else math.inf
+        )
+        numbers = [value for name in ordered for value in ratings[name] if not math.isnan(value)]
         return {
             "model": label(raw, "model"),
             "response": response,
@@ -328,6 +343,14 @@ def _mean(ratings: list[float]) -> float | None:
     """Return the mean of an aspect's ratings; NaN if all are "N/A", None if there is none."""
     numbers = [value for value in ratings if not math.isnan(value)]
     return sum(numbers) / len(numbers) if numbers else math.nan if ratings else None
+
+
+def _sound(mark: pl.Expr) -> pl.Expr:
+    return mark.abs() <= LARGEST
+
+
+def _scalar(*columns: str) -> pl.Expr:
+    return pl.any_horizontal(pl.col(name).str.contains(_SCALAR).fill_null(value=False) for name in columns)
 
 
 def _holds_nul(*columns: str) -> pl.Expr:

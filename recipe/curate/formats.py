@@ -160,6 +160,10 @@ class Recognizer:
         self.rows += 1
         return possible[0]
 
+    def keep(self, *, by_columns: bool) -> None:
+        """Leave only those formats possible whose pairs are made by columns, or only the others."""
+        self.possible = [one for one in self.possible if (one.convert is None) == by_columns]
+
     def pair(self, row: Row) -> Pair:
         """Return the pair of `row`.
 

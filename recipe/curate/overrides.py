@@ -40,7 +40,7 @@ class _Override(BaseModel):
 class CompletionOverride(_Override):
     """What one completion of a row is worth: an overall score (1 to 10), ratings by aspect (1 to 5), or both."""
 
-    completion: Annotated[int, Field(ge=0)]
+    completion: Annotated[int, Field(ge=0, lt=2**31)]
     overall_score: Score | None = None
     ratings: dict[str, Rating | None] = {}
 

@@ -149,11 +149,15 @@ def encodes(content: str) -> bool:
     return True
 
 
+LARGEST = 1e9
+"""No rating and no score is larger; sums of them are numbers still."""
+
+
 def number(value: object, what: str) -> float | None:
     """Return a rating, which `what` names, as a number; None for null, NaN and "N/A".
 
     Raises:
-        BadRow: It is no number.
+        BadRow: It is no number, or larger than any mark.
     """
     if value is None or (isinstance(value, str) and value.strip() == "N/A"):
         return None
@@ -163,7 +167,7 @@ def number(value: object, what: str) -> float | None:
         )
     except (ValueError, OverflowError):
         parsed = math.inf
-    if math.isinf(parsed):
+    if abs(parsed) > LARGEST:
         raise BadRow(f"{what} is {str(value)[:20]!r}, not a number, null or 'N/A'")
     return None if math.isnan(parsed) else parsed
 

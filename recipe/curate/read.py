@@ -4,10 +4,10 @@ import codecs
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -68,15 +68,18 @@ class Source:
         for number, value in values:
             yield self.place(number), self.row(number, value)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, columns: Collection[str]) -> Iterator[Block]:
         """Yield the rows as lines of JSON, some megabytes at a time; blank lines are no rows.
+
+        Args:
+            columns: Those that are wanted; of Parquet only they are read.
 
         Raises:
             UserError: As `rows`, but for lines that are no JSON or no object: these come as they are.
         """
         self.check()
         if self.path.suffix == ".parquet":
-            yield from _parquet_blocks(self.path)
+            yield from _parquet_blocks(self.path, columns)
         elif self._is_array:
             items = _array(self.path)
             while some := list(islice(items, _BATCH)):
@@ -145,7 +148,8 @@ class Source:
         if self._is_array:
             return sum(1 for _ in self.rows())
         with self.path.open("rb") as file:
-            return sum(1 for line in file if line.strip())
+            first = file.readline().removeprefix(codecs.BOM_UTF8)
+            return sum(1 for line in chain([first], file) if line.strip())
 
     @cached_property
     def _is_array(self) -> bool:
@@ -295,16 +299,17 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     for batch in _parquet_batches(path):
         try:
             rows = batch.to_pylist()
-        except UnicodeDecodeError as error:
+        except (ValueError, OverflowError) as error:  # no UTF-8, or a time that Python has not
             raise _broken_parquet(path, number, error) from error
         for row in rows:
             number += 1
             yield number, row
 
 
-def _parquet_blocks(path: Path) -> Iterator[Block]:
+def _parquet_blocks(path: Path, wanted: Collection[str]) -> Iterator[Block]:
     before = 0
-    for batch in _parquet_batches(path):
+    columns = [name for name in _open_parquet(path).schema_arrow.names if name in wanted]
+    for batch in _parquet_batches(path, columns):
         # A not-a-number would become null: it is nothing that a rating can be either way.
         frame = pl.DataFrame(pl.from_arrow(batch))
         lines = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
@@ -312,10 +317,10 @@ def _parquet_blocks(path: Path) -> Iterator[Block]:
         before += len(lines)
 
 
-def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     number = 0
     try:
-        for batch in _open_parquet(path).iter_batches(batch_size=_BATCH):
+        for batch in _open_parquet(path).iter_batches(batch_size=_BATCH, columns=columns):
             yield batch
             number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
@@ -328,9 +333,14 @@ def _broken_parquet(path: Path, number: int, error: object) -> UserError:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); fetch it again") from error
+    names = file.schema_arrow.names
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: has column {twice[0]!r} twice; keep one")
+    return file
 
 
 def _broken(path: Path, line: int, error: object) -> UserError:

@@ -176,6 +176,10 @@ class _Reading:
             "contamination": self._contamination(),
         }
         write_json(self.out / "audit.json", audit)
+        for name in sorted(
+            {*(self.rules.only_sources or ()), *self.rules.drop_sources} - set(audit["by_source"])
+        ):
+            self.reporter.warn(f"the recipe names source {name}, which no row has")
         summary = self._summary(train, heldout, audit)
         summary.write(self.out / "data.json")
         return summary
@@ -259,6 +263,11 @@ def _sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def _check_disjoint(parts: dict[str, list[Source]]) -> None:
+    for sources in parts.values():
+        paths = [source.path.resolve() for source in sources]
+        for source, path in zip(sources, paths, strict=True):
+            if paths.count(path) > 1:
+                raise UserError(f"{source.path}: given twice; its rows would be held out and trained on")
     train = {source.path.resolve() for source in parts["train"]}
     for source in parts.get("heldout", []):
         if source.path.resolve() in train:

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 NONE = "null"
-"""What a key that is null is called in JSON."""
+"""What a text that is null is called among the keys, and in JSON."""
 
 _PARTS = 64  # tables that are kept before they are added up
 
@@ -35,6 +35,10 @@ class Tally:
         whole = pl.concat(self._parts, how="diagonal_relaxed")
         if not self.keys:
             return whole.sum()
+        names = [key for key in self.keys if whole.schema[key] == pl.String]
+        whole = whole.with_columns(
+            pl.col(names).fill_null(NONE)
+        )  # what is called so anyway is the same in JSON
         return (
             whole.group_by(self.keys).agg(pl.all().exclude(self.keys).sum()).sort(self.keys, nulls_last=True)
         )
@@ -48,7 +52,7 @@ class Tally:
         found = {}
         for row in self.rows():
             name = row.pop(key)
-            found[NONE if name is None else str(name)] = row
+            found[str(name)] = row
         return found
 
     def total(self) -> dict[str, Any]:

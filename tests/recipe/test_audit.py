@@ -350,6 +350,46 @@ def test_prompts_that_a_benchmark_has(tmp_path: Path) -> None:
         assert feedback["reason"].to_list() == [None, *["contaminated"] * dropped, *[None] * (4 - dropped)]
 
 
+def test_keys_that_look_alike_add_up_or_stay_apart(tmp_path: Path) -> None:
+    rows = [plain(0), *(plain(number, source=None) for number in (1, 2)), plain(3, source="null")]
+    rows[0]["completions"][0]["overall_score"] = 9.0000001
+    found, _, _ = audit(tmp_path, rows)
+    assert {name: one["rows"] for name, one in found["by_source"].items()} == {"flan": 1, "null": 3}
+    assert found["scores"] == {"2": 4, "4": 4, "7": 4, "9": 3, "9.0000001": 1}
+    assert set(found["length"]["by_source"]) == {"flan", "null"}
+
+
+def test_aspects_may_be_called_like_anything_else(tmp_path: Path) -> None:
+    rows = [plain(0), plain(1)]
+    for one in rows:
+        for number, each in enumerate(one["completions"]):
+            names = ("rating", "overall_score", "row", "x", "x of the other", "place", "model", "\ud83d")
+            each["annotations"] = {name: {"Rating": str(5 - number)} for name in names}
+    found, feedback, _ = audit(tmp_path, rows)
+    assert found["agreement"]["names"][:2] == ["rating", "overall_score"]
+    assert found["noticed"]["other_aspect"]["count"] == 2
+    assert feedback["chosen"].to_list() == [0, 0]
+
+
+def test_many_answers(tmp_path: Path) -> None:
+    many = row(1) | {
+        "completions": [answer("5" if place == 299 else "1", 5, f"{place}") for place in range(300)]
+    }
+    assert audit(tmp_path, [many, plain(2), plain(3)])[1]["chosen"].to_list() == [299, 0, 0]
+
+
+def test_a_source_that_no_row_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audit(tmp_path, [plain(0), plain(1)], drop_sources=("truthfulqa",))
+    assert "warning: the recipe names source truthfulqa, which no row has" in capsys.readouterr().err
+
+
+def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(plain(0)) + "\n")
+    with pytest.raises(UserError, match=r"rows\.jsonl: given twice"):
+        curate([path, path], None, tmp_path / "out", test_size=1, reporter=Reporter(quiet=True))
+
+
 def test_pairs_are_audited_too(tmp_path: Path) -> None:
     rows = [
         {"prompt": "a </s>", "chosen": " x", "rejected": "y", "source": "one"},

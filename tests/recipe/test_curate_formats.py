@@ -357,6 +357,14 @@ def test_what_gives_no_pair_is_left_out_whatever_is_switched_off(reason: Reason,
             [rated(completion("5", score=float("inf")))],
             "overall_score of completion 1 is 'inf', not a number",
         ),
+        (
+            [rated(completion("1e308"))],
+            "Rating of aspect 'aspect 0' of completion 1 is '1e308', not a number",
+        ),
+        (
+            [rated(completion("5", score=-1e10))],
+            "overall_score of completion 1 is '-10000000000.0', not a num",
+        ),
         ([ROWS["pairs"] | {"score_chosen": [1]}], "the rating of chosen is '[1]', not a number"),
     ],
 )
@@ -396,6 +404,25 @@ def test_nulls_leave_the_format_open(tmp_path: Path) -> None:
     row = ROWS["messages"] | {"prompt": "Hi?"}
     summary = run(tmp_path, [nulls, row, row])
     assert (summary.format, summary.left_out) == ("messages", {"null_field": 1})
+
+
+def test_a_first_row_of_two_formats_decides_for_rows_one_by_one_or_by_columns(tmp_path: Path) -> None:
+    both = {"instruction": None, "completions": None, "prompt": "p", "chosen": "a", "rejected": "b"}
+    with pytest.raises(UserError, match=r"line 2: format pairs, but the rows before are ultrafeedback"):
+        run(tmp_path, [both, ROWS["pairs"], ROWS["pairs"]])
+
+
+def test_two_files_of_different_formats_are_refused_in_either_order(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text(json.dumps(ROWS["ultrafeedback"]))
+    other.write_text(json.dumps(ROWS["pairs"]))
+    for files, said in (
+        ([one, other], "other.jsonl, line 1: format pairs, but the rows before are ultrafeedback"),
+        ([other, one], "one.jsonl, line 1: format ultrafeedback, but the rows before are pairs"),
+    ):
+        with pytest.raises(UserError, match=said):
+            curate(files, None, tmp_path / "out", test_size=1, reporter=Reporter(quiet=True))
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_row_is_no_user_error_by_itself() -> None:

@@ -125,6 +125,39 @@ def test_a_broken_parquet_page(tmp_path: Path) -> None:
     complain(path, ": broken Parquet after row 0 (")
 
 
+def test_parquet_with_columns_that_nobody_reads_and_with_one_twice(tmp_path: Path) -> None:
+    answers = [
+        {
+            "response": one,
+            "model": "m",
+            "overall_score": 1.0,
+            "annotations": {"honesty": {"Rating": str(place)}},
+        }
+        for place, one in enumerate("abcd")
+    ]
+    columns = {
+        "instruction": [f"do {number}" for number in range(4)],
+        "completions": [answers] * 4,
+        "image": pa.array([b"\xff"] * 4),
+        "when": pa.array([2**60] * 4, pa.timestamp("us")),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({name: columns[name] for name in ("instruction", "completions", "image")}), path)
+    summary = curate([path], None, tmp_path / "out", test_size=1, reporter=Reporter(quiet=True))
+    assert summary.rows_used == 4
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    pq.write_table(table, tmp_path / "b.parquet")
+    complain_of(tmp_path / "b.parquet", ": has column 'prompt' twice")
+    pq.write_table(pa.table({"prompt": ["a"], "when": columns["when"][:1]}), tmp_path / "c.parquet")
+    complain_of(tmp_path / "c.parquet", ": broken Parquet after row 0 (")
+
+
+def complain_of(path: Path, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        list(Source(path, path.name).rows())
+    assert str(error.value).startswith(f"{path}{message}")
+
+
 def test_missing_files(tmp_path: Path) -> None:
     complain(tmp_path / "gone.jsonl", ": no such file")
     complain(tmp_path / "gone", ": no such file")
@@ -166,6 +199,9 @@ def test_a_file_s_rows_are_counted_as_they_are_read(tmp_path: Path, name: str) -
         path.write_text(f"\n{lines}", encoding="utf-8", newline="")
     assert rows(path) == COUNTED
     assert count_rows([path]) == 11
+    if name in {"rows.jsonl", "lines.json"}:
+        path.write_bytes(b"\xef\xbb\xbf  \n" + path.read_bytes())
+        assert count_rows([path]) == len(rows(path)) == 11
 
 
 def test_rows_are_counted_over_all_files_and_folders(tmp_path: Path) -> None:

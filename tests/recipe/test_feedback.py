@@ -44,7 +44,9 @@ def read(rows: list[Row], *, exactly: bool = False, ascii_only: bool = True, by:
     return Chunk(*(pl.concat(tables) for tables in zip(*chunks, strict=True)))
 
 
-RATING = st.sampled_from(["1", "5", "N/A", " N/A ", "0", None, 3, 4.5, " 2 ", "1e0", "\u0662", math.nan])
+RATING = st.sampled_from(
+    ["1", "5", "N/A", " N/A ", "0", None, 3, 4.5, " 2 ", "1e0", "\u0662", math.nan, "nan", 1.1, 2.6, 2.3]
+)
 TEXT = st.sampled_from(
     [
         None,
@@ -56,6 +58,10 @@ TEXT = st.sampled_from(
         "-1e5",
         "null",
         "half \ud83d",
+        "a\ud83d\ue000",
+        "\udbff\uffff",
+        "\ude00\ud83d",
+        "\\ud83d",
         "\U0001f600",
         "\x00",
         '"Rating"',
@@ -70,11 +76,11 @@ ANNOTATIONS = st.none() | st.dictionaries(
 )
 ANSWER = st.none() | st.fixed_dictionaries(
     {"response": TEXT, "overall_score": RATING, "annotations": ANNOTATIONS},
-    optional={"model": TEXT | st.just(3), "critique": TEXT},
+    optional={"model": TEXT | st.just(3), "critique": TEXT | st.just(True)},
 )
 ROW = st.fixed_dictionaries(
     {"instruction": TEXT, "completions": st.none() | st.lists(ANSWER, max_size=5)},
-    optional={"source": TEXT, "models": st.just(["a"])},
+    optional={"source": TEXT | st.just(5), "models": st.just(["a"])},
 )
 
 
@@ -84,6 +90,26 @@ def test_by_columns_is_the_same_as_value_by_value(rows: list[Row]) -> None:
     fast, slow = read(rows), read(rows, exactly=True)
     assert_frame_equal(fast.rows, slow.rows)
     assert_frame_equal(fast.answers, slow.answers)
+
+
+def test_of_a_key_that_comes_twice_the_last_counts_wherever_it_stands() -> None:
+    once = json.dumps(row(answer("1"), answer("5")))
+    twice = [
+        once.replace('"source": "flan"', '"source": "flan", "source": "other"'),
+        once.replace('"response": "words"', '"response": "words", "response": "more words"', 1),
+        once.replace('"overall_score": 5.0', '"overall_score": 5.0, "overall_score": 6.0', 1),
+        once.replace('{"Rating": "1"}', '{"Rating": "1", "Rating": "2"}'),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text("\n".join([once, *twice]) + "\n")
+        reader = FeedbackReader(ASPECTS, "ratings", lambda _: None)
+        (chunk,) = reader.chunks(Source(path, path.name), 0)
+    assert chunk.rows["source"].to_list() == ["flan", "other", "flan", "flan", "flan"]
+    first = chunk.answers.filter(place=0)
+    assert first["response"].to_list() == ["words", "words", "more words", "words", "words"]
+    assert first["overall_score"].to_list() == [5.0, 5.0, 5.0, 6.0, 5.0]
+    assert first["rating"].to_list() == [1.0, 1.0, 1.0, 1.0, 2.0]
 
 
 def test_regular_rows_are_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +214,13 @@ def test_the_choice_is_that_of_a_loop(
         assert found["rejected"] in rejectable if rejectable else found["rejected"] is None
         for side, name in enumerate(("by_ratings", "by_score")):
             assert found[name] == brute_force([mark[side] for mark in marks], Rules(by=rules.by))[0]
+
+
+def test_ratings_that_differ_in_the_order_of_their_sum_are_equal() -> None:
+    rows = [row(answer(1.2, 1.1, 2.6, 2.3), answer(2.3, 1.1, 2.6, 1.2, response="else"))]
+    ratings = read(rows).answers["rating"]
+    assert ratings[0] != ratings[1]
+    assert pick(read(rows), Rules())["reason"].to_list() == ["equal_ratings"]
 
 
 def test_zephyr_s_rule_drops_no_row_for_equal_scores() -> None:
