@@ -6,6 +6,7 @@ from itertools import islice
 
 import polars as pl
 
+from recipe.curate.ahead import ahead
 from recipe.curate.binarize import pairs_of, pick
 from recipe.curate.checks import with_reasons
 from recipe.curate.contamination import Benchmarks
@@ -81,7 +82,7 @@ class Batches:
 
     def _rated(self, source: Source) -> Iterator[Batch]:
         reader = FeedbackReader(self.aspects, self.rules.by, self.recognizer.recognise)
-        for chunk in reader.chunks(source, self.rows):
+        for chunk in ahead(reader.chunks(source, self.rows)):
             corrected = self.corrections.apply(chunk)
             picks = pick(corrected, self.rules)
             pairs, overlaps = self._checked(pairs_of(corrected, picks, self.rules))

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from recipe.curate.ahead import Behind
 from recipe.curate.audit import Audit
 from recipe.curate.batches import Batch, Batches
 from recipe.curate.evidence import NAME as FEEDBACK
@@ -58,8 +59,8 @@ def curate(
     """
     parts = {"train": _sources(train)} | ({"heldout": _sources(heldout)} if heldout is not None else {})
     _check_disjoint(parts)
-    with _working_folder(out) as work:
-        reading = _Reading(parts, dataset_format, rules, work, reporter)
+    with _working_folder(out) as work, Behind() as behind:
+        reading = _Reading(parts, dataset_format, rules, work, behind, reporter)
         counts = [reading.part(part, sources) for part, sources in parts.items()]
         numbers = range(sum(counts))
         if heldout is None:
@@ -109,9 +110,10 @@ class _Reading:
         dataset_format: str,
         rules: Rules,
         work: Path,
+        behind: Behind,
         reporter: Reporter,
     ) -> None:
-        self.rules, self.reporter = rules, reporter
+        self.rules, self.behind, self.reporter = rules, behind, reporter
         self.batches = Batches(
             [source for sources in parts.values() for source in sources], dataset_format, rules
         )
@@ -166,6 +168,7 @@ class _Reading:
         self.batches.corrections.refuse_unused()
         self.pairs.write(train, self.out / "train.parquet")
         self.pairs.write(heldout, self.out / "heldout.parquet")
+        self.behind.wait()
         if self.feedback is not None:
             self.feedback.close()
         audit = {
@@ -195,7 +198,8 @@ class _Reading:
             self.pairs.add(used)
             self.facts.add(used)
         if self.feedback is not None:
-            self.feedback.add(batch, source.name, flags, by_ratings=self.rules.by == "ratings")
+            by_ratings = self.rules.by == "ratings"
+            self.behind.do(self.feedback.add, batch, source.name, flags, by_ratings=by_ratings)
 
     def _contamination(self) -> dict[str, Any] | None:
         benchmarks = self.batches.benchmarks
