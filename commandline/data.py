@@ -18,12 +18,15 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the audit of the data as a page to look at, with every row behind its figures."""
-    from recipe.stages import REPORT, UPTO_CURATE
+    from recipe.stages import PAGE, REPORT, UPTO_CURATE
 
     loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
     opened = work.open_run(loaded, run)
-    with opened.locked():
-        work.answer(opened.bring((*UPTO_CURATE, REPORT), reporter), as_json)
+    with work.nothing_left_of_a_mistake(opened), opened.locked():
+        result = opened.bring((*UPTO_CURATE, REPORT), reporter)
+    page = opened.path(*PAGE)
+    reporter.say(f"\nopen {page} in a browser")
+    work.answer({**result, "page": str(page)}, as_json)
 
 
 def compare(

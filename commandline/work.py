@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -148,8 +149,27 @@ def bring(
     get_ready(opened, wanted, reporter)
     if nodes.count > 1:
         return bring_on_node(opened, wanted, reporter)
-    with opened.locked():
+    with nothing_left_of_a_mistake(opened), opened.locked():
         return opened.bring(wanted, reporter)
+
+
+@contextlib.contextmanager
+def nothing_left_of_a_mistake(opened: "Run") -> Iterator[None]:
+    """Remove a run folder that was made meanwhile if a mistake ends all before there is anything to keep in it.
+
+    It would hold the next try, with the mistake mended, to what was wrong.
+    """
+    from recipe.run import FolderBusyError
+
+    fresh = not opened.folder.exists()
+    try:
+        yield
+    except FolderBusyError:
+        raise
+    except UserError:
+        if fresh and set(opened.manifest.get("stages", {})) <= {"fetch"}:
+            shutil.rmtree(opened.folder, ignore_errors=True)
+        raise
 
 
 def get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") -> None:

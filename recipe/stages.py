@@ -1,10 +1,12 @@
 """The stages that make the model, in order."""
 
 from pathlib import Path
+from typing import Any
 
 from recipe import fetch, merge, train
 from recipe.curate import Rules, curate
 from recipe.curate.page import write_page
+from recipe.disk import read_json
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
@@ -33,7 +35,26 @@ def _curate(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
         said["differs from overall_score's"] = (
             f"the chosen answer of {audit['chosen_differs_share']:.1%} of the rows"
         )
-        said["overall_score 10, mean rating <= 2"] = f"{audit['faulty_completions']} completions"
+        said["overall_score 10, mean rating <= 2"] = (
+            f"{audit['faulty_completions']} completions, as they came"
+        )
+    return said | _done(read_json(out / "data" / "audit.json"))
+
+
+def _done(audit: dict[str, Any]) -> dict[str, object]:
+    """Say what was done to the feedback, and found in it, because the recipe asks."""
+    said: dict[str, object] = {}
+    if fixes := audit["fixes"]:
+        said["fix_scores"] = (
+            f"{fixes['to_1']} scores of 10 taken for 1, {fixes['to_annotate']} left to people"
+        )
+    if done := audit["overrides"]:
+        said["overrides"] = (
+            f"{done['completions']} answers of {done['rows']} rows corrected, {done['left_out']} rows left out"
+        )
+    if found := audit["contamination"]:
+        rows = ", ".join(f"{len(ids)} {level}" for level, ids in found["rows"].items())
+        said["prompts that benchmarks have"] = rows
     return said
 
 
@@ -47,13 +68,16 @@ CURATE = Stage(
 )
 
 
+PAGE = ("report", "report.html")
+
+
 def _report(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
-    page = out / "report" / "report.html"
+    page = out.joinpath(*PAGE)
     page.parent.mkdir()
     release = run.recipe.release
     write_page(run.path("data"), page, title=f"The data of {release.model_name}", reporter=reporter)
     size = page.stat().st_size / 1e6
-    return {"page": f"report/{page.name}, {size:,.1f} MB: open it in a browser"}
+    return {"page": f"{'/'.join(PAGE)}, {size:,.1f} MB"}
 
 
 REPORT = Stage(

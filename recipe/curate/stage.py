@@ -25,6 +25,14 @@ from recipe.disk import write_json
 from recipe.errors import UserError
 from recipe.progress import Reporter
 
+_DECIDED_BY = {
+    "source_left_out": "the recipe's only_sources or drop_sources",
+    "margin_too_small": "the recipe's binarize_min_margin",
+    "contaminated": "the recipe's drop_contaminated",
+    "overridden": "the overrides",
+}
+"""What to change where all rows are left out for a reason."""
+
 _MANY = 5000  # rows of a file that are worth a progress bar
 DEFAULT = Rules()
 
@@ -158,9 +166,9 @@ class _Reading:
             )
         if self.pairs.count == before:
             where = ", ".join(str(source.path) for source in sources[:3])
-            raise UserError(
-                f"{where}: no usable row in the {part} data; left out: {self.left_out}; mend the data"
-            )
+            most = next(iter(self.left_out.counts), "")
+            mend = f"change {_DECIDED_BY[most]}" if most in _DECIDED_BY else "mend the data"
+            raise UserError(f"{where}: no usable row in the {part} data; left out: {self.left_out}; {mend}")
         return self.pairs.count - before
 
     def finish(self, train: Sequence[int], heldout: Sequence[int]) -> CurateSummary:
@@ -179,10 +187,8 @@ class _Reading:
             "contamination": self._contamination(),
         }
         write_json(self.out / "audit.json", audit)
-        for name in sorted(
-            {*(self.rules.only_sources or ()), *self.rules.drop_sources} - set(audit["by_source"])
-        ):
-            self.reporter.warn(f"the recipe names source {name}, which no row has")
+        for line in self._without_effect(audit):
+            self.reporter.warn(line)
         summary = self._summary(train, heldout, audit)
         summary.write(self.out / "data.json")
         return summary
@@ -200,6 +206,27 @@ class _Reading:
         if self.feedback is not None:
             by_ratings = self.rules.by == "ratings"
             self.behind.do(self.feedback.add, batch, source.name, flags, by_ratings=by_ratings)
+
+    def _without_effect(self, audit: dict[str, Any]) -> Iterator[str]:
+        """Yield what the recipe asks for in vain."""
+        rules, overrides = self.rules, self.batches.corrections.overrides
+        for name in sorted({*(rules.only_sources or ()), *rules.drop_sources} - set(audit["by_source"])):
+            yield f"the recipe names source {name}, which no row has"
+        if not self.batches.rated:
+            asked = {
+                "fix_scores": rules.fix_scores != "none",
+                "binarize_rejected": rules.rejected != "random",
+            }
+            for key in (key for key, set_ in asked.items() if set_):
+                yield f"{key} has no effect on rows that are pairs already ({audit['format']})"
+        elif rules.by == "ratings" and rules.fix_scores != "none":
+            yield "fix_scores mends overall scores, and binarize_by: ratings goes by none: no pair is another for it"
+        if overrides is not None and not overrides.entries:
+            yield f"{overrides.path}: holds no override"
+        elif overrides is not None and self.batches.rated and rules.by == "ratings":
+            scores = sum(not one.ratings for of_row in overrides.completions.values() for _, one in of_row)
+            if scores:
+                yield f"{scores} overrides are of an overall_score only, and binarize_by: ratings goes by none"
 
     def _contamination(self) -> dict[str, Any] | None:
         benchmarks = self.batches.benchmarks

@@ -440,3 +440,69 @@ def test_a_recipe_asks_for_it_and_its_files_are_inputs(tiny: Path, tmp_path: Pat
     refused = cli("curate", tiny / "tiny.yaml", "--run", run, *sets)
     assert refused.code == 2
     assert "the base or the data have changed since this run was made" in refused.err
+
+
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[Row], **rules: Any) -> str:
+    audit(tmp_path / "told", rows, **rules)
+    return capsys.readouterr().err
+
+
+def test_what_a_recipe_asks_for_in_vain_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [plain(0), PLANTED["score_10_low"][0], plain(2)]
+    id_ = audit(tmp_path / "before", rows)[1]["id"][1]
+    score = overrides(tmp_path, {"id": id_, "completion": 1, "overall_score": 1})
+    assert "1 overrides are of an overall_score only" in told(tmp_path, capsys, rows, overrides=score)
+    assert told(tmp_path, capsys, rows, overrides=score, by="overall_score") == ""
+    assert "fix_scores mends overall scores" in told(tmp_path, capsys, rows, fix_scores="openbmb")
+    assert told(tmp_path, capsys, rows, fix_scores="openbmb", by="overall_score") == ""
+    assert "overrides.jsonl: holds no override" in told(tmp_path, capsys, rows, overrides=overrides(tmp_path))
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"{n}", "chosen": "a", "rejected": "b"}) + "\n" for n in range(3))
+    )
+    rules = Rules(fix_scores="openbmb", rejected="lowest")
+    curate([path], None, tmp_path / "out", rules=rules, test_size=1, reporter=Reporter(quiet=True))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"warning: {key} has no effect on rows that are pairs already (pairs)"
+        for key in ("fix_scores", "binarize_rejected")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "mend"),
+    [
+        ({"only_sources": ("thnk",)}, "source_left_out 2; change the recipe's only_sources or drop_sources"),
+        ({"min_margin": 9.0}, "margin_too_small 2; change the recipe's binarize_min_margin"),
+    ],
+)
+def test_where_the_recipe_leaves_nothing_it_is_the_recipe_that_is_to_change(
+    tmp_path: Path, rules: dict[str, Any], mend: str
+) -> None:
+    with pytest.raises(UserError, match=mend):
+        audit(tmp_path, [plain(0), plain(1)], **rules)
+
+
+def test_after_a_mistake_in_the_data_nothing_is_left_that_refuses_the_mended_ones(
+    tiny: Path, tmp_path: Path, cli: Cli
+) -> None:
+    run, corrections, rows = tmp_path / "run", tmp_path / "ov.jsonl", tmp_path / "rows.jsonl"
+    sets = ("--set", f"overrides={corrections}", "--set", f"dataset={rows}", "--set", "test_size=1")
+    command = ("curate", tiny / "tiny.yaml", "--run", run, *sets)
+    assert "there is no" in cli(*command).mistake
+    rows.write_text("".join(json.dumps(plain(number)) + "\n" for number in range(4)) + "{")
+    corrections.write_text(json.dumps({"id": "f" * 16, "leave_out": True}) + "\n")
+    assert "rows.jsonl, line 5: broken JSON" in cli(*command).mistake
+    assert not run.exists()
+    rows.write_text(rows.read_text()[:-1])
+    assert "no row of the data has the id" in cli(*command).mistake
+    assert not run.exists()
+    ids = audit(tmp_path / "ids", [plain(number) for number in range(4)])[1]["id"]
+    corrections.write_text(json.dumps({"id": ids[2], "leave_out": True}) + "\n")
+    done = cli(*command)
+    assert done.code == 0
+    assert "overrides: 0 answers of 0 rows corrected, 1 rows left out" in done.out
+    # Now there is something to keep.
+    corrections.write_text("{")
+    assert cli(*command).code == 2
+    assert (run / "data" / "train.parquet").is_file()

@@ -32,6 +32,7 @@ from tests.recipe.page_data import (
     write_feedback_folder,
     write_pairs_folder,
 )
+from tests.support import Cli
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FIGURES = [
@@ -511,3 +512,15 @@ def test_what_the_audit_lacks_is_left_out(browser: Browser, tmp_path: Path) -> N
 
 def page_titles(page: Page) -> list[str]:
     return page.locator("#figures h3").all_inner_texts()
+
+
+def test_the_command_writes_it_once_and_says_where(tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    run = tmp_path / "run"
+    first = cli("report", tiny / "tiny.yaml", "--run", run)
+    page = run / "report" / "report.html"
+    assert first.code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert f"open {page} in a browser" in first.out
+    again = cli("report", tiny / "tiny.yaml", "--run", run, "--json")
+    found = json.loads(again.out)
+    assert (found["report"]["ran"], found["page"]) == (False, str(page))
