@@ -73,10 +73,6 @@ class Benchmarks:
         counts = dict(self._texts["file"].value_counts().iter_rows())
         return {name: counts.get(place, 0) for place, name in enumerate(self.files)}
 
-    def levels(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the prompts that overlap, each once: `strictest(overlaps(frame))`."""
-        return strictest(self.overlaps(frame))
-
     def overlaps(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return which prompts overlap with which files.
 

@@ -16,14 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recipe.errors import UserError
 
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 RowId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Score = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Rating = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
@@ -118,11 +117,6 @@ def read_overrides(path: Path) -> Overrides:
     return Overrides(path, tuple(entries))
 
 
-def leaves_out(overrides: Overrides) -> pl.Expr:
-    """Return an expression over `id`: whether a person threw the row out."""
-    return pl.col("id").is_in(overrides.left_out)
-
-
 def offered(frame: pl.DataFrame, overrides: Overrides) -> dict[str, int]:
     """Return how many completions the rows of `frame` have that an override is for, by row id.
 
@@ -154,11 +148,11 @@ def refuse_unknown(overrides: Overrides, known: Mapping[str, int]) -> None:
             )
 
 
-def apply(frame: Frame, overrides: Overrides) -> Frame:
+def apply(frame: pl.DataFrame, overrides: Overrides) -> pl.DataFrame:
     """Return `frame` with the corrected completions; its rows, those to be left out included, stay where they are.
 
-    A completion's `rating` is computed anew where one of its aspects is overridden. Rows without an override are
-    not looked at, so a table may be given in pieces.
+    A completion's `rating` is computed anew, of the aspects in the table, where one of them is overridden. Rows without
+    an override are not looked at, so a table may be given in pieces.
 
     Args:
         frame: With the columns `id` and `completions` of `feedback.parquet`; others pass.
@@ -167,12 +161,6 @@ def apply(frame: Frame, overrides: Overrides) -> Frame:
     Raises:
         UserError: A rating is for an aspect that the data do not have.
     """
-    if isinstance(frame, pl.LazyFrame):
-        return frame.map_batches(lambda batch: _apply(batch, overrides), schema=None, streamable=True)
-    return _apply(frame, overrides)
-
-
-def _apply(frame: pl.DataFrame, overrides: Overrides) -> pl.DataFrame:
     numbered = frame.with_row_index("_row")
     rows = numbered.select("_row", "id", "completions").filter(
         pl.col("id").is_in(list(overrides.completions))

@@ -11,7 +11,7 @@ import pytest
 
 from recipe.curate.annotate import DATASET_NAME, argilla, export_for_argilla
 from recipe.curate.answers import Imported, import_answers
-from recipe.curate.overrides import apply, leaves_out, offered, read_overrides, refuse_unknown
+from recipe.curate.overrides import apply, offered, read_overrides, refuse_unknown
 from recipe.errors import UserError
 from tests.feedback_table import ASPECTS, NA, answer, row, write_data
 from tests.recipe.fake_argilla import FakeArgilla
@@ -189,7 +189,7 @@ def test_there_and_back(dataset: Any, data: Path, tmp_path: Path) -> None:
     assert changed == {(0, 0), (5, 0), (1, 1), (4, 0)}
     assert [after["completions"][number][0]["overall_score"] for number in (0, 5, 4)] == [1, 1, 3]
     assert after["completions"][1][1]["rating"] == pytest.approx((3 + 2 + 1) / 3)
-    assert after.filter(leaves_out(overrides))["row"].to_list() == [4]
+    assert after.filter(pl.col("id").is_in(overrides.left_out))["row"].to_list() == [4]
 
 
 def test_several_annotators(dataset: Any, tmp_path: Path) -> None:

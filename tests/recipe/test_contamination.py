@@ -95,7 +95,7 @@ def benchmark(folder: Path, *texts: str) -> Benchmarks:
 
 def found(benchmarks: Benchmarks, *prompts: str | None) -> list[str | None]:
     """The level of each prompt."""
-    levels = dict(benchmarks.levels(frame(prompts)).select("row", "level").iter_rows())
+    levels = dict(strictest(benchmarks.overlaps(frame(prompts))).select("row", "level").iter_rows())
     return [levels.get(row) for row in range(len(prompts))]
 
 
@@ -141,7 +141,7 @@ def check(prompts: list[str | None], files: list[list[str]]) -> None:
     assert overlaps.rows() == [(row, level, f"{file}.jsonl", number) for row, level, file, number in lines]
     best = {row: min(LEVELS.index(one[1]) for one in lines if one[0] == row) for row, *_ in lines}
     assert [
-        (row, LEVELS.index(level)) for row, level, *_ in benchmarks.levels(frame(prompts)).rows()
+        (row, LEVELS.index(level)) for row, level, *_ in strictest(benchmarks.overlaps(frame(prompts))).rows()
     ] == list(best.items())
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from recipe.curate.overrides import Overrides, apply, leaves_out, offered, read_overrides, refuse_unknown
+from recipe.curate.overrides import Overrides, apply, offered, read_overrides, refuse_unknown
 from recipe.errors import UserError
 from tests.feedback_table import ASPECTS, NA, SCHEMA, answer, mean, row, table
 
@@ -105,18 +105,18 @@ def test_rows_to_be_left_out_stay_and_are_told(tmp_path: Path, feedback: pl.Data
     overrides = read(tmp_path, {"id": ONE, "leave_out": True, "annotator": "ana", "note": "no question"})
     new = apply(feedback, overrides)
     assert_frame_equal(new, feedback)
-    assert new.select(leaves_out(overrides)).to_series().to_list() == [False, True, False, False, True, False]
+    assert overrides.left_out == [ONE]
 
 
 def test_no_overrides(tmp_path: Path, feedback: pl.DataFrame) -> None:
     overrides = read(tmp_path, b"\xef\xbb\xbf", "  ", "")
     assert overrides.ids == []
     assert_frame_equal(apply(feedback, overrides), feedback)
-    assert not feedback.select(leaves_out(overrides)).to_series().any()
+    assert overrides.left_out == []
     refuse_unknown(overrides, offered(feedback, overrides))
 
 
-def test_lazy_and_in_pieces_as_whole(tmp_path: Path, feedback: pl.DataFrame) -> None:
+def test_in_pieces_as_whole(tmp_path: Path, feedback: pl.DataFrame) -> None:
     overrides = read(
         tmp_path,
         {"id": ONE, "completion": 0, "overall_score": 1, "ratings": {"honesty": 2}},
@@ -124,13 +124,7 @@ def test_lazy_and_in_pieces_as_whole(tmp_path: Path, feedback: pl.DataFrame) -> 
     )
     whole = apply(feedback, overrides)
     assert not whole.equals(feedback)
-    lazy = apply(feedback.lazy(), overrides)
-    assert lazy.collect_schema() == feedback.schema
-    assert_frame_equal(lazy.collect(), whole)
     assert_frame_equal(pl.concat(apply(feedback[at], overrides) for at in range(len(feedback))), whole)
-    parquet = tmp_path / "feedback.parquet"
-    feedback.write_parquet(parquet)
-    assert_frame_equal(apply(pl.scan_parquet(parquet), overrides).collect(engine="streaming"), whole)
 
 
 OLD = st.one_of(st.none(), st.just(NA), st.integers(1, 5).map(float))
