@@ -47,6 +47,11 @@ def test_from_hub_to_hub(tiny: Path, hub: dict[str, str], tmp_path: Path) -> Non
         "hub_model_id": "notus/from-hub-adapter",
         "hub_merged_model_id": "notus/from-hub",
         "assumed_model_type": "mistral",
+        "assumed_config": {
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "vocab_size": 1000,
+        },  # or the plan wants 58 GB
     }
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(recipe))
