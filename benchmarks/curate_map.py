@@ -6,21 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.uf_truth import SPECIAL_TOKENS
 from benchmarks.watched import spent
 from benchmarks.work import Spent
 
 PROCESSES = 2
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
-SPECIAL_TOKENS = (
-    "</s>",
-    "<s>",
-    "<unk>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|system|>",
-    "<|im_start|>",
-    "<|im_end|>",
-)
 
 
 class ByMap(NamedTuple):

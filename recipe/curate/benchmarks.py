@@ -10,7 +10,7 @@ from typing import Any
 
 from recipe.curate.files import SUFFIXES
 from recipe.curate.pair import Row, kind
-from recipe.curate.read import Place, Source
+from recipe.curate.read import Place, Source, refuse_unreadable
 from recipe.errors import UserError
 from recipe.schema import split_column
 
@@ -79,13 +79,7 @@ class BenchmarkFile:
             raise UserError(
                 f"{self.path}: has no columns, so no {self.column!r}: each line is a text; name the file alone"
             )
-        try:
-            with self.path.open("rb"):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be read ({error.strerror}); check its permissions"
-            ) from error
+        refuse_unreadable(self.path)
 
     def _rows(self) -> Iterator[tuple[Place, Row]]:
         if self.path.suffix == ".txt":

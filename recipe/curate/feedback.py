@@ -1,7 +1,7 @@
 """UltraFeedback's raw rows as two tables, of rows and of their answers, and nothing repaired on the way.
 
 Lines of JSON are decoded by columns. What a column can't hold as it came (another type, a lone surrogate, an aspect
-that is a list, one that was not seen before) sends its row, and no other, through `_read_row`, which looks at every
+that is a list, one that was not seen before) sends its row, and no other, through `raw_row`, which looks at every
 value and says what is wrong. So the one is fast and the other exact, and a test holds them to each other.
 """
 
@@ -9,23 +9,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from recipe.curate.digest import sha256, short_id, unambiguous
-from recipe.curate.pair import LARGEST, BadRow, Row, encodes, kind, label, number
+from recipe.curate.pair import LARGEST, BadRow, Row, encodes
+from recipe.curate.raw_row import NOT_RATED, By, read_row
 from recipe.curate.read import Block, Source
-
-By = Literal["ratings", "overall_score"]
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 """UltraFeedback's own; other names are found in the data."""
 
 COLUMNS = {"instruction": str, "completions": list}
 """What a row has to have."""
-
-NOT_RATED = "N/A"
 
 _SAMPLED = 64  # rows of each file that tell which aspects there are
 _FEW = 8  # rows that are read one by one when a block can't be decoded at once
@@ -217,7 +214,7 @@ class FeedbackReader:
         answers: list[dict[str, Any]] = []
         for row, line, text in lines.iter_rows():
             try:
-                facts, its_answers = self._read_row(source.parse(line, text))
+                facts, its_answers = self._exactly(source.parse(line, text))
             except BadRow as error:
                 raise error.at(source.place(line)) from error
             rows.append({"row": row, "line": line, **facts})
@@ -227,53 +224,9 @@ class FeedbackReader:
             pl.DataFrame(rows, schema=_ROW), pl.DataFrame(answers, schema={**_ANSWER, "aspects": aspects})
         )
 
-    def _read_row(self, row: Row) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _exactly(self, row: Row) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         self.recognise(row)
-        notes: set[str] = set()
-        answers = [
-            self._read_answer(raw, f"completion {place}", notes)
-            for place, raw in enumerate(row["completions"] or [], 1)
-            if raw is not None
-        ]
-        if row["completions"] is None:
-            notes.add("null_completions")
-        elif len(answers) < len(row["completions"]):
-            notes.add("null_completion")
-        facts = {"source": label(row, "source"), "instruction": row["instruction"]}
-        for values in (facts, *answers):
-            for key, value in values.items():
-                if isinstance(value, str) and not encodes(value):
-                    values[key] = value.encode(
-                        errors="replace"
-                    ).decode()  # to be looked at: the row gives no pair
-                    notes.add("invalid_unicode")
-        return {**facts, "notes": sorted(notes)}, answers
-
-    def _read_answer(self, raw: object, what: str, notes: set[str]) -> dict[str, Any]:
-        if not isinstance(raw, dict):
-            raise BadRow(f"{what} is {kind(raw)}, not an object")
-        for key in ("response", "annotations" if self.by == "ratings" else "overall_score"):
-            if key not in raw:
-                raise BadRow(f"{what} has no {key!r}, which format ultrafeedback by {self.by} needs")
-        response = raw["response"]
-        if response is not None and not isinstance(response, str):
-            raise BadRow(f"response of {what} is {kind(response)}, not text")
-        ratings = _ratings(raw.get("annotations"), what, notes)
-        if any(ratings[name] for name in ratings.keys() - set(self.aspects)):
-            notes.add("other_aspect")
-        # Summed in the columns' order: another one may give another last digit.
-        ordered = sorted(
-            ratings, key=lambda name: self.aspects.index(name) if name in self.aspects else math.inf
-        )
-        numbers = [value for name in ordered for value in ratings[name] if not math.isnan(value)]
-        return {
-            "model": label(raw, "model"),
-            "response": response,
-            "critique": label(raw, "critique"),
-            "overall_score": number(raw.get("overall_score"), f"overall_score of {what}"),
-            "rating": sum(numbers) / len(numbers) if numbers else None,
-            "aspects": {name: _mean(ratings.get(name, [])) for name in self.aspects},
-        }
+        return read_row(row, self.aspects, self.by)
 
     @property
     def _columns(self) -> list[str]:
@@ -313,36 +266,6 @@ def mean_rating(aspects: Sequence[pl.Expr]) -> pl.Expr:
     count = pl.sum_horizontal(rated)
     total = pl.sum_horizontal(aspect.fill_nan(None) for aspect in aspects)
     return pl.when(count > 0).then(total / count)
-
-
-def _ratings(annotations: object, what: str, notes: set[str]) -> dict[str, list[float]]:
-    """Return the ratings by aspect, NaN for "N/A"; an aspect is an object with a Rating, or a list of such."""
-    if annotations is None:
-        return {}
-    if not isinstance(annotations, dict):
-        raise BadRow(f"annotations of {what} is {kind(annotations)}, not an object by aspect")
-    found: dict[str, list[float]] = {}
-    for aspect, of_aspect in annotations.items():
-        if isinstance(of_aspect, list):
-            notes.add("aspect_list")
-        found[aspect] = []
-        for note in of_aspect if isinstance(of_aspect, list) else [of_aspect]:
-            if note is None:
-                continue
-            if not isinstance(note, dict) or "Rating" not in note:
-                raise BadRow(f"aspect {aspect!r} of {what} has no 'Rating'")
-            said = note["Rating"]
-            if isinstance(said, str) and said.strip() == NOT_RATED:
-                found[aspect].append(math.nan)
-            elif (value := number(said, f"Rating of aspect {aspect!r} of {what}")) is not None:
-                found[aspect].append(value)
-    return found
-
-
-def _mean(ratings: list[float]) -> float | None:
-    """Return the mean of an aspect's ratings; NaN if all are "N/A", None if there is none."""
-    numbers = [value for value in ratings if not math.isnan(value)]
-    return sum(numbers) / len(numbers) if numbers else math.nan if ratings else None
 
 
 def _sound(mark: pl.Expr) -> pl.Expr:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from recipe.curate.checks import blank
 from recipe.curate.corrections import CLASSES, score_class
 from recipe.curate.feedback import Chunk
 
@@ -70,7 +71,7 @@ def in_feedback(chunk: Chunk, picks: pl.DataFrame) -> pl.DataFrame:
         score.is_null().alias("score_missing"),
         ((score < 1) | (score > 10)).alias("score_out_of_range"),
         *((pl.col("class") == name).alias(f"score_10_{name}") for name in CLASSES),
-        (response.str.strip_chars() == "").alias("empty_response"),
+        blank(response).alias("empty_response"),
         response.is_null().alias("null_response"),
         *_text_notices(response),
     )
@@ -78,7 +79,7 @@ def in_feedback(chunk: Chunk, picks: pl.DataFrame) -> pl.DataFrame:
     rows = (
         chunk.rows.select(
             "row",
-            (pl.col("instruction").str.strip_chars() == "").alias("empty_prompt"),
+            blank(pl.col("instruction")).alias("empty_prompt"),
             *(pl.col("notes").list.contains(name).alias(name) for name in _NOTES),
             *(expression.name.prefix("prompt_") for expression in _text_notices(pl.col("instruction"))),
         )
@@ -105,7 +106,7 @@ def in_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     last = pl.col("prompt").list.last().struct.field("content")
     texts = (last, pl.col("chosen"), pl.col("rejected"))
     noticed = [_text_notices(text) for text in texts]
-    empty = [(text.str.strip_chars() == "").fill_null(value=False).cast(pl.UInt32) for text in texts]
+    empty = [blank(text).fill_null(value=False).cast(pl.UInt32) for text in texts]
     return _counts(
         pairs.select(
             "row",
@@ -132,7 +133,7 @@ _TEXT = ("edge_whitespace", "replacement_character", "special_token")
 def _text_notices(text: pl.Expr) -> list[pl.Expr]:
     """Return whether each of `_TEXT` holds of a text."""
     return [
-        ((text.str.strip_chars() != text) & (text.str.strip_chars() != "")).alias("edge_whitespace"),
+        ((text.str.strip_chars() != text) & ~blank(text)).alias("edge_whitespace"),
         text.str.contains("\ufffd", literal=True).alias("replacement_character"),
         text.str.contains_any(list(SPECIAL_TOKENS)).alias("special_token"),
     ]

@@ -114,13 +114,7 @@ class Source:
             raise UserError(f"{self.path}: no such file; check the path in the recipe")
         if self.path.suffix not in SUFFIXES:
             raise UserError(f"{self.path}: unknown file format; convert it to one of {', '.join(SUFFIXES)}")
-        try:
-            with self.path.open("rb"):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be read ({error.strerror}); check its permissions"
-            ) from error
+        refuse_unreadable(self.path)
 
     def survey(self) -> tuple[str, int | None]:
         """Return the SHA-256 and about how many rows there are, None if only reading them would tell."""
@@ -159,6 +153,15 @@ class Source:
         with self.path.open("rb") as file:
             head = file.read(4096)
         return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Raise UserError if the file may not be read."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:

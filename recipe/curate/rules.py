@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from recipe.curate.contamination import Level
-from recipe.curate.feedback import By
 from recipe.curate.pair import OPTIONAL, Reason
+from recipe.curate.raw_row import By
 from recipe.schema import Science
 
 Rejected = Literal["random", "lowest", "next", "other"]

@@ -51,7 +51,7 @@ def curate(
 
     Writes `train.parquet`, `heldout.parquet`, `audit.json`, of rated feedback `feedback.parquet`, and, last,
     `data.json`; nothing before all rows were read. The memory it takes does not grow with the rows, but for some
-    numbers a row.
+    numbers a row and the critiques that the audit tells.
 
     Args:
         train: Data files, or folders of them (all their splits).

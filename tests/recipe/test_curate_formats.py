@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from recipe.curate import CurateSummary, Rules, curate, pairs_in_order
-from recipe.curate.feedback import By
 from recipe.curate.formats import FORMATS, Recognizer
 from recipe.curate.pair import OPTIONAL, BadRow, Pair, Reason, Turn
+from recipe.curate.raw_row import By
 from recipe.errors import UserError
 from recipe.progress import Reporter
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from recipe.curate.binarize import pick
-from recipe.curate.feedback import ASPECTS, By, Chunk, FeedbackReader, find_aspects
+from recipe.curate.feedback import ASPECTS, Chunk, FeedbackReader, find_aspects
 from recipe.curate.pair import Reason
+from recipe.curate.raw_row import By
 from recipe.curate.read import Source
 from recipe.curate.rules import Rules
 
