@@ -5,22 +5,21 @@ it. Only when every file was read back from the Hub, and the logits with it, are
 ids that came back; only then is `release.json` written.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from publish.data import DATA, refuse_no_repository_name, refuse_unpublishable, repo_type
+from publish.contents import FileHash, Repo, own_files, repositories
+from publish.data import refuse_no_repository_name, refuse_unpublishable
 from publish.readback import read_back
-from recipe.disk import file_sha256, read_json, refuse_full_disk, write_json
+from recipe.disk import read_json, refuse_full_disk, write_json
 from recipe.errors import UserError
-from recipe.fetch import base_files, load_inputs
+from recipe.fetch import load_inputs
 from recipe.hub import hub_errors
 from recipe.pin import refuse_unpinned
 from recipe.progress import Reporter
@@ -28,35 +27,6 @@ from recipe.run import Run
 from recipe.schema import Recipe
 
 KEPT = {".gitattributes"}  # the Hub's own file
-
-
-@dataclass(frozen=True)
-class FileHash:
-    """What identifies a file's content: the sha256, and the git blob id by which the Hub knows a small one."""
-
-    sha256: str
-    blob_id: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Repo:
-    """One repository of a release: its name, and its files by their path in it."""
-
-    kind: str
-    repo_id: str
-    files: Mapping[str, Path]
-    hashes: Mapping[str, FileHash]
-
-    @property
-    def type(self) -> str:
-        """What the Hub calls such a repository."""
-        return repo_type(self.kind)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(facts.size for facts in self.hashes.values())
 
 
 def publish(run: Run, reporter: Reporter, *, hub: str, with_data: bool = False) -> dict[str, Any]:
@@ -93,7 +63,7 @@ def publish(run: Run, reporter: Reporter, *, hub: str, with_data: bool = False) 
         pushed[repo.kind] = commits[repo.kind] or _push(api, repo, run, reporter)
         _compare(api, repo, pushed[repo.kind])
         if repo.kind == "base":
-            _tag_content(api, repo, base_revision, pushed["base"])
+            _tag_content(api, repo, base_revision, pushed["base"], own_files(run, "base"))
     back = read_back(run, {repo.kind: (repo.repo_id, pushed[repo.kind]) for repo in repos})
     for repo in repos:
         if wrong := changed(repo.hashes, back.sha256[repo.kind]):
@@ -159,25 +129,6 @@ def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
         refuse_no_repository_name(key, name)
 
 
-def repositories(run: Run, *, with_data: bool = False) -> list[Repo]:
-    """Return the repositories of a release with their files, first what others name: base and data, if published."""
-    release, base = run.recipe.release, load_inputs(run)["base"]
-    repos = []
-    if base["source"] != "hub":
-        assert release.hub_base_model_id is not None
-        files = {path.name: path for path in base_files(Path(base["path"]))}
-        repos.append(_repo("base", release.hub_base_model_id, files, run))
-    if with_data:
-        assert release.hub_dataset_id is not None
-        repos.append(_repo(DATA, release.hub_dataset_id, _made(run, "dataset", "dataset"), run))
-    for kind, stage, repo_id in (
-        ("adapter", "train", release.hub_model_id),
-        ("merged", "merge", release.hub_merged_model_id),
-    ):
-        repos.append(_repo(kind, repo_id, _made(run, stage, kind), run))
-    return repos
-
-
 def remote_hashes(
     api: HfApi, repo_id: str, revision: str, type_: str = "model"
 ) -> dict[str, tuple[str, int]]:
@@ -201,28 +152,6 @@ def differing(released: Mapping[str, FileHash], remote: Mapping[str, tuple[str, 
 def changed(released: Mapping[str, FileHash], downloaded: Mapping[str, str]) -> list[str]:
     """Return the paths, sorted, whose downloaded sha256 is not the released one, or that were not there."""
     return sorted(name for name, facts in released.items() if downloaded.get(name) != facts.sha256)
-
-
-def hash_file(path: Path) -> FileHash:
-    """Return what identifies a file's content."""
-    size = path.stat().st_size
-    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            blob.update(chunk)
-    return FileHash(file_sha256(path), blob.hexdigest(), size)
-
-
-def _made(run: Run, stage: str, folder: str) -> dict[str, Path]:
-    """Return the files that a stage made in one of its folders, not whatever else lies there by now."""
-    made = run.manifest["stages"][stage]["outputs"]
-    return {name.partition("/")[2]: run.path(name) for name in sorted(made) if name.startswith(f"{folder}/")}
-
-
-def _repo(kind: str, repo_id: str, files: dict[str, Path], run: Run) -> Repo:
-    cards = [name for name in run.manifest["stages"]["card"]["outputs"] if name.startswith(f"card/{kind}/")]
-    files = files | {Path(name).name: run.path(name) for name in cards}
-    return Repo(kind, repo_id, files, {name: hash_file(path) for name, path in files.items()})
 
 
 def _tagged(api: HfApi, repo: Repo, version: str) -> str | None:
@@ -303,8 +232,10 @@ def _tag(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
             )
 
 
-def _tag_content(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
+def _tag_content(api: HfApi, repo: Repo, tag: str, commit: str, own: set[str]) -> None:
     """Put the tag that is named after the base's content where it is not yet; the adapter's configuration names it.
+
+    `own` are the paths that make up that content: a card may have changed since.
 
     Raises:
         UserError: The tag is there, on other content.
@@ -313,7 +244,7 @@ def _tag_content(api: HfApi, repo: Repo, tag: str, commit: str) -> None:
         tags = {ref.name for ref in api.list_repo_refs(repo.repo_id).tags}
         if tag not in tags:
             api.create_tag(repo.repo_id, tag=tag, revision=commit)
-        elif wrong := set(differing(repo.hashes, remote_hashes(api, repo.repo_id, tag))) - {"README.md"}:
+        elif wrong := set(differing(repo.hashes, remote_hashes(api, repo.repo_id, tag))) & own:
             raise UserError(
                 f"{repo.repo_id}: the tag {tag} has other content ({min(wrong)}); remove that tag"
             )

@@ -5,9 +5,10 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from publish.contents import FileHash
 from publish.data import repo_type
 from publish.readback import read_back
-from publish.release import FileHash, changed, differing, remote_hashes
+from publish.release import changed, differing, remote_hashes
 from recipe.disk import read_json
 from recipe.errors import UserError
 from recipe.hub import hub_errors

@@ -294,6 +294,13 @@ class Release(_Section):
     dataset_license: str | None = None  # of the pairs: what the feedback's licence allows, not the model's
     language: list[str] = ["en"]
     developers: str | None = None
+    banner: str | None = None  # of the cards: `builtin:notus`, or a PNG of yours
+    banner_alt: str | None = None  # what it shows, for who can't see it; a PNG of yours needs it
+    story: str | None = None  # paragraphs of yours, in Markdown, above what the cards say themselves
+    why_name: str | None = None
+    license_reason: str | None = None
+    sources: dict[str, str] = {}  # links by what they lead to: code, paper, demo
+    collection: str | None = None  # the title under which the Hub groups the repositories
     tags: list[str] = ["dpo", "preference", "lora"]
 
 

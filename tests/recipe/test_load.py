@@ -599,6 +599,13 @@ OTHER: dict[str, object] = {
     "dataset_license": "mit",
     "language": ["de"],
     "developers": "Other",
+    "banner": "builtin:notus",
+    "banner_alt": "paper planes",
+    "story": "Why.",
+    "why_name": "So.",
+    "license_reason": "as the base's",
+    "sources": {"code": "https://example.org"},
+    "collection": "Notus",
     "tags": ["other"],
 }
 FIXED = {"use_peft", "loss_type"}  # have one value only
