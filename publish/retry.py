@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
 from huggingface_hub.utils.tqdm import (
     are_progress_bars_disabled,
@@ -101,7 +101,7 @@ class PatientHub:
         waited, attempt = 0.0, 0
         while True:
             try:
-                with hub_errors(doing):
+                with hub_errors(doing), _unwrapped():
                     return call()
             except HfHubHTTPError as error:
                 status = error.response.status_code
@@ -188,6 +188,17 @@ class _Body(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let the Hub's no to a download through: the client makes of it that the file is not in its cache."""
+    try:
+        yield
+    except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        raise
 
 
 def _unreachable() -> str:
