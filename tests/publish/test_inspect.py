@@ -616,6 +616,13 @@ def test_an_endless_pickle_is_one() -> None:
     assert is_pickle(io.BytesIO(content), len(content))
 
 
+def test_a_text_is_none_though_its_letters_are_operations() -> None:
+    """A mark, bytes, and an import of two lines, as in zlib's licence; `c` imports two lines as well."""
+    licence = b"(C)" + b" 1995-2013 somebody".ljust(41, b"-") + b"in no event, and\nwithout warranty\n"
+    for text in (licence, b"case of doubt\nno claim\nR", b"N", b"No.", b"."):
+        assert not is_pickle(io.BytesIO(text), len(text))
+
+
 def test_no_file_of_this_project_is_a_pickle() -> None:
     """Text and pictures that begin with what would be an operation."""
     kinds = {".json", ".md", ".png", ".py", ".svg", ".toml", ".txt", ".yaml"}
