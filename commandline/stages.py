@@ -117,6 +117,12 @@ def publish(
     rdzv_endpoint: Endpoint = None,
     runtime: Runtime = None,
     image: Image = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what it would do on the Hub, and do nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what lies in the repositories of another base.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -127,8 +133,12 @@ def publish(
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
     if work.in_image(
         "publish", loaded, run, (runtime, image), reporter,
-        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+        hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), as_json=as_json,
     ):  # fmt: skip
+        return
+    if dry_run:
+        with work.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=True):
+            work.answer(work.release_plan(loaded, run, reporter, data), as_json)
         return
     if not nodes.first:
         work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
@@ -136,7 +146,7 @@ def publish(
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
         work.preflight(loaded, data)
         result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
-        result["publish"] = work.publish_run(loaded, run, reporter, where, data)
+        result["publish"] = work.publish_run(loaded, run, reporter, where, data, force)
     work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
 

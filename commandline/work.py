@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def in_image(
     hub: tuple[str | None, Path] = ("local", HUB_ROOT),
     nodes: Nodes = ALONE,
     data: bool = False,
+    release: tuple[bool, bool] = (False, False),
     as_json: bool,
 ) -> bool:
     """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
@@ -122,6 +124,8 @@ def in_image(
         hub_root=hub[1],
         nodes=nodes,
         data=data,
+        dry_run=release[0],
+        force=release[1],
         quiet=reporter.quiet,
         as_json=as_json,
     )
@@ -215,7 +219,7 @@ def preflight(loaded: "Recipe", data: bool) -> None:
 
 
 def publish_run(
-    loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool, force: bool = False
 ) -> dict[str, Any]:
     """Publish what the stages made. Return what was released."""
     from publish.release import publish as publish_run
@@ -223,7 +227,26 @@ def publish_run(
     opened = open_run(loaded, run)
     reporter.head(f"publish: {loaded.release.version} to the {where} Hub")
     with opened.locked():
-        return publish_run(opened, reporter, hub=where, with_data=data)
+        return publish_run(opened, reporter, hub=where, with_data=data, force=force)
+
+
+def release_plan(loaded: "Recipe", run: Path | None, reporter: "Reporter", data: bool) -> dict[str, Any]:
+    """Print what publishing would do on the Hub, and return it.
+
+    Raises:
+        UserError: Stages are missing: what they would make is not known yet.
+    """
+    from publish.release import plan_release, show_plan
+
+    opened = open_run(loaded, run)
+    missing = [stage.name for stage in all_stages(data) if not opened.is_current(stage)]
+    if missing:
+        raise UserError(
+            f"{opened.folder}: {', '.join(missing)} not done yet, so what would be published is not known; run "
+            f"`notus card{' --data' * data}` first"
+        )
+    plans = plan_release(opened, with_data=data, reporter=reporter)
+    return show_plan(plans, loaded.release.version, reporter)
 
 
 def verify_run(loaded: "Recipe", run: Path | None, reporter: "Reporter") -> dict[str, Any]:
@@ -242,14 +265,20 @@ def which_hub(hub: str | None, loaded: "Recipe") -> str:
 
 
 @contextlib.contextmanager
-def hub_for_clients(where: str, root: Path) -> Iterator[str]:
-    """Point the Hub's clients at the chosen Hub, before they are imported: then they read the environment."""
+def hub_for_clients(where: str, root: Path, *, only_look: bool = False) -> Iterator[str]:
+    """Point the Hub's clients at the chosen Hub, before they are imported: then they read the environment.
+
+    `only_look` makes no embedded Hub in `root` where there is none yet.
+    """
     if where == "remote":
         yield where
         return
     from publish.localhub import running
 
-    with running(root) as hub:
+    with contextlib.ExitStack() as stack:
+        if only_look and not (root.is_dir() and any(root.iterdir())):
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="notus-")))
+        hub = stack.enter_context(running(root))
         os.environ |= hub.environment
         os.environ.pop("HF_HUB_OFFLINE", None)
         for key in ("NO_PROXY", "no_proxy"):  # a proxy for the world is none for this machine

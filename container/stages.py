@@ -56,6 +56,8 @@ class Order:
         hub_root: Where the embedded Hub lies.
         nodes: The node that this is, where several train together.
         data: Whether the pairs are part of the release, or of what is made for it.
+        dry_run: Only look at what publishing would do.
+        force: Publish over what is of another base.
         quiet: Say nothing but warnings.
         as_json: Answer with one JSON object.
     """
@@ -67,6 +69,8 @@ class Order:
     hub_root: Path
     nodes: Nodes = ALONE
     data: bool = False
+    dry_run: bool = False
+    force: bool = False
     quiet: bool = False
     as_json: bool = False
 
@@ -97,6 +101,8 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     to_hub = order.command in {"publish", "run", "verify"} and order.hub == "remote"
     data = ("--data",) if order.data else ()
     found = []
+    if order.dry_run:
+        return [_publishing(order, (*data, "--dry-run"), to_hub=to_hub)]
     if needs_gpu and order.command not in {"fetch", "verify"}:
         found.append(Phase(("doctor", "--gpu", "--quiet"), gpus=True))  # before hours of downloads
     if order.command == "fetch" or (order.command != "verify" and (from_hub or to_hub)):
@@ -111,11 +117,15 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
         upto = "card" if order.command in {"publish", "run"} else order.command
         found.append(Phase((upto, *(data if upto in {"curate", "card"} else ())), gpus=gpus))
     if order.command in {"publish", "run", "verify"}:
-        hub = ("--hub", order.hub, "--hub-root", str(whole_path(order.hub_root)))
-        if order.command != "verify":
-            hub = (*data, *hub)
-        found.append(Phase((order.command, *hub), network="bridge" if to_hub else "none"))
+        more = () if order.command == "verify" else data
+        force = ("--force",) if order.force else ()
+        found.append(_publishing(order, (*more, *force), to_hub=to_hub))
     return found
+
+
+def _publishing(order: Order, options: tuple[str, ...], *, to_hub: bool) -> Phase:
+    hub = ("--hub", order.hub, "--hub-root", str(whole_path(order.hub_root)))
+    return Phase((order.command, *options, *hub), network="bridge" if to_hub else "none")
 
 
 def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, Any]:

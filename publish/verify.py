@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from publish.contents import FileHash
-from publish.data import repo_type
-from publish.readback import read_back
-from publish.release import changed, differing, remote_hashes
+from publish.contents import FileHash, Repo
+from publish.loading import load_in_a_process
+from publish.plan import differing, refs, remote_files
+from publish.readback import Released, read_back
+from publish.retry import PatientHub, patient
 from recipe.disk import read_json
 from recipe.errors import UserError
-from recipe.hub import hub_errors
 from recipe.progress import Reporter
 from recipe.run import Run
 
@@ -28,50 +27,48 @@ def verify(run: Run, reporter: Reporter) -> dict[str, Any]:
     path = run.path("release.json")
     if not path.is_file():
         raise UserError(f"{run.folder}: not published yet (no release.json); run `notus publish` first")
-    release, api = read_json(path), HfApi()
+    release: dict[str, Any] = read_json(path)
+    with patient(reporter) as hub:
+        found = _verify(run, hub, release)
+    for problem in found["problems"]:
+        reporter.warn(problem)
+    return found
+
+
+def _verify(run: Run, hub: PatientHub, release: dict[str, Any]) -> dict[str, Any]:
     version, problems = release["version"], []
-    hashes = {
-        kind: {name: FileHash(**facts) for name, facts in repo["files"].items()}
+    repos = {
+        kind: Repo(
+            kind, repo["repo_id"], {}, {name: FileHash(**facts) for name, facts in repo["files"].items()}
+        )
         for kind, repo in release["repositories"].items()
     }
-    for kind, repo in release["repositories"].items():
-        problems += _listing_problems(api, kind, repo, version, hashes[kind])
-        reporter.say(f"  {repo['repo_id']} at {version}: {len(repo['files'])} files")
+    commits = {kind: repo["commit"] for kind, repo in release["repositories"].items()}
+    for kind, repo in repos.items():
+        problems += _listing_problems(hub, repo, version, commits[kind])
+        hub.reporter.say(f"  {repo.repo_id} at {version}: {len(repo.hashes)} files")
     found: dict[str, Any] = {"version": version}
     if not problems:
-        back = read_back(
-            run, {kind: (repo["repo_id"], version) for kind, repo in release["repositories"].items()}
-        )
-        for kind, files in hashes.items():
-            problems += [
-                f"{kind}: {name} comes with other bytes" for name in changed(files, back.sha256[kind])
-            ]
+        released = {kind: Released(repo.repo_id, commits[kind], repo.hashes) for kind, repo in repos.items()}
+        back = read_back(run, hub, released, load_in_a_process)
         problems += back.problems
-        found["largest_logit_difference"] = back.difference
-        reporter.say(
-            f"  every file's bytes, and logits from a clean cache: largest difference {back.difference:.2g}"
-            + "".join(f"; {rows:,} {split} pairs" for split, rows in back.rows.items())
-        )
-    for problem in problems:
-        reporter.warn(problem)
+        if back.differences:
+            found["largest_logit_difference"] = back.difference
+            hub.reporter.say(
+                f"  every file's bytes, and logits from a clean cache: largest difference {back.difference:.2g}"
+                + "".join(f"; {rows:,} {split} pairs" for split, rows in back.rows.items())
+            )
     return found | {"ok": not problems, "problems": problems}
 
 
-def _listing_problems(
-    api: HfApi, kind: str, repo: dict[str, Any], version: str, hashes: dict[str, FileHash]
-) -> list[str]:
-    repo_id = repo["repo_id"]
+def _listing_problems(hub: PatientHub, repo: Repo, version: str, commit: str) -> list[str]:
     try:
-        with hub_errors(f"verifying {repo_id}"):
-            tags = {
-                ref.name: ref.target_commit
-                for ref in api.list_repo_refs(repo_id, repo_type=repo_type(kind)).tags
-            }
-            if tags.get(version) != repo["commit"]:
-                return [f"{kind}: tag {version} is at {tags.get(version)}, released at {repo['commit']}"]
-            remote = remote_hashes(api, repo_id, version, repo_type(kind))
+        _, tags = refs(hub, repo)
     except UserError as error:
         if isinstance(error.__cause__, RepositoryNotFoundError):
-            return [f"{kind}: {repo_id} is gone"]
+            return [f"{repo.kind}: {repo.repo_id} is gone"]
         raise
-    return [f"{kind}: {name} has other bytes than were released" for name in differing(hashes, remote)]
+    if tags.get(version) != commit:
+        return [f"{repo.kind}: tag {version} is at {tags.get(version)}, released at {commit}"]
+    wrong = differing(repo.hashes, remote_files(hub, repo, commit))
+    return [f"{repo.kind}: {name} has other bytes than were released" for name in wrong]

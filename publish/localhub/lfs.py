@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publish.localhub.errors import CorruptUploadError, InvalidError
+from recipe.disk import file_sha256
 
 OID = re.compile(r"[0-9a-f]{64}")
 _POINTER = re.compile(
@@ -49,6 +50,8 @@ class LargeFiles:
         for left in self._incoming.iterdir():  # by servers that were killed; a young one may be in use
             if left.stat().st_mtime < time.time() - 24 * 3600:
                 left.unlink(missing_ok=True)
+        # By oid, size and mtime (ns) of files whose bytes were found to have it.
+        self._whole: dict[str, tuple[int, int]] = {}
 
     def path(self, oid: str) -> Path:
         """Return where the content with this sha256 lies, or would.
@@ -64,6 +67,21 @@ class LargeFiles:
         """Return the size in bytes of the content with this sha256; None where it is not here."""
         path = self.path(oid)
         return path.stat().st_size if path.is_file() else None
+
+    def holds(self, oid: str, size: int) -> bool:
+        """Whether the content is here and its bytes have this sha256; read again only once the file has changed."""
+        path = self.path(oid)
+        try:
+            status = path.stat()
+            if status.st_size != size:
+                return False
+            if self._whole.get(oid) != (status.st_size, status.st_mtime_ns):
+                if file_sha256(path) != oid:
+                    return False
+                self._whole[oid] = (status.st_size, status.st_mtime_ns)
+        except FileNotFoundError:
+            return False
+        return True
 
     def pointer(self, oid: str, size: int | None = None) -> Pointer:
         """Return the pointer to content that is here; `size` None takes what is here.

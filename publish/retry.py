@@ -1,0 +1,233 @@
+"""One rule for every request of a release: what the Hub does not answer now is asked again, for a while.
+
+The client retries some of its calls by rules of its own, and the commit by none. So within `patient` it gets
+sessions that turn each passing fault into a `FaultError`, which it hands through, and `PatientHub.ask` does
+the waiting for whole calls: a call that is repeated first looks at what has become of it.
+"""
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx2
+from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+
+from recipe.errors import UserError
+from recipe.hub import hub_errors
+from recipe.progress import Reporter
+
+T = TypeVar("T")
+
+ATTEMPTS = 10  # at one call
+PATIENCE = 900.0  # seconds that one call may wait in all; NOTUS_RETRY_SECONDS overrides
+FIRST_WAIT, LONGEST_WAIT = (
+    1.0,
+    60.0,
+)  # seconds; doubled each time, and a random part of it up to half taken off
+LONGEST_ASKED = 300.0  # seconds of a Retry-After that are waited at most
+# Seconds without a byte; NOTUS_TIMEOUT_SECONDS overrides. The client itself would wait for ever.
+TIMEOUT, CONNECT_TIMEOUT = 180.0, 20.0
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
+BROKEN = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
+
+
+class FaultError(UserError):
+    """The Hub did not answer, or asked to come again; it may well answer the next time.
+
+    Args:
+        said: What happened.
+        after: Seconds after which it asks to come again, if it says so.
+    """
+
+    def __init__(self, said: str, after: float | None = None) -> None:
+        super().__init__(said)
+        self.after = after
+
+
+class UnreachableError(UserError):
+    """Nobody answers at the Hub's address, and nobody has before: not worth waiting for."""
+
+
+class GaveUpError(UserError):
+    """The Hub has not answered for as long as we wait."""
+
+
+class RefusedError(UserError):
+    """The Hub has answered, and says no; `status` is HTTP's."""
+
+    def __init__(self, said: str, status: int) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+class PatientHub:
+    """The Hub's client, whose calls are repeated until they are answered.
+
+    Args:
+        reporter: Is told of each wait.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.api = HfApi()
+        self.reporter = reporter
+        self.patience = _seconds("NOTUS_RETRY_SECONDS", PATIENCE)
+
+    def ask(self, doing: str, call: Callable[[], T], found: Callable[[], T | None] | None = None) -> T:
+        """Return what `call` returns, once it is answered.
+
+        Args:
+            doing: What is done and to what, for messages.
+            call: Asks the Hub. Called again after a fault.
+            found: For calls that are not to be done twice: looks, after a fault, for what `call` would have
+                returned; None where the Hub has not done it.
+
+        Raises:
+            GaveUpError: It was not answered in time.
+            RefusedError: It was, with a no that no other error of ours stands for.
+            UserError: The token is refused, nobody is there, no such repository.
+        """
+        waited, attempt = 0.0, 0
+        while True:
+            try:
+                with hub_errors(doing):
+                    return call()
+            except HfHubHTTPError as error:
+                status = error.response.status_code
+                said = (error.server_message or str(error)).strip().replace("\n", " ")
+                raise RefusedError(
+                    f"{doing}: {constants.ENDPOINT} answers {status}, {said}", status
+                ) from error
+            except Exception as error:
+                fault = _fault_behind(error)
+                if fault is None:
+                    raise
+            attempt += 1
+            wait = self._wait(attempt, fault.after)
+            if attempt == ATTEMPTS or waited + wait > self.patience:
+                tries = f"{attempt} {'try' if attempt == 1 else 'tries'}"
+                more = f", asks for {wait:.0f} s more" if attempt < ATTEMPTS and fault.after else ""
+                raise GaveUpError(f"{doing}: {fault} ({tries} in {waited:.0f} s{more})") from fault
+            self.reporter.say(f"  {doing}: {fault}; again in {wait:.1f} s")
+            time.sleep(wait)
+            waited += wait
+            if found and (there := found()) is not None:
+                return there
+
+    def _wait(self, attempt: int, after: float | None) -> float:
+        """Return seconds to wait: many that were refused at once are not to come back at once."""
+        if after is not None:
+            after = min(after, LONGEST_ASKED)
+            return after + random.uniform(0, min(1.0, after / 10))
+        longest = min(FIRST_WAIT, self.patience / 100) * 2.0 ** (attempt - 1)
+        return min(longest, LONGEST_WAIT) * random.uniform(0.5, 1)
+
+
+@contextlib.contextmanager
+def patient(reporter: Reporter) -> Iterator[PatientHub]:
+    """Give the Hub's client, with sessions that end each passing fault in a `FaultError`."""
+    read = _seconds("NOTUS_TIMEOUT_SECONDS", TIMEOUT)
+    timeout = httpx2.Timeout(read, connect=min(read, CONNECT_TIMEOUT))
+    reached: list[bool] = []
+    hooks = default_client_factory().event_hooks
+    set_client_factory(lambda: _Client(reached, event_hooks=hooks, follow_redirects=True, timeout=timeout))
+    bars = not are_progress_bars_disabled()
+    if bars and (reporter.quiet or not reporter.console.is_terminal):
+        disable_progress_bars()
+    try:
+        yield PatientHub(reporter)
+    finally:
+        set_client_factory(default_client_factory)
+        if bars:
+            enable_progress_bars()
+
+
+class _Client(httpx2.Client):
+    def __init__(self, reached: list[bool], **options: Any) -> None:
+        super().__init__(**options)
+        self._reached = reached
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            response = super().send(request, **options)
+        except BROKEN as error:
+            if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)) and not self._reached:
+                raise UnreachableError(_unreachable()) from error
+            raise _broken(error) from error
+        self._reached[:] = [True]
+        if response.status_code in PASSING:
+            response.close()
+            raise FaultError(f"{constants.ENDPOINT} answers {response.status_code}", _asked(response))
+        if options.get("stream") and isinstance(response.stream, httpx2.SyncByteStream):
+            response.stream = _Body(response.stream)
+        return response
+
+
+class _Body(httpx2.SyncByteStream):
+    """What is downloaded; the client would resume by rules of its own."""
+
+    def __init__(self, stream: httpx2.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BROKEN as error:
+            raise _broken(error) from error
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _unreachable() -> str:
+    return f"the Hub at {constants.ENDPOINT} can't be reached; check HF_ENDPOINT and the network"
+
+
+def _broken(error: Exception) -> FaultError:
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        return FaultError(f"{constants.ENDPOINT} can't be reached")
+    if isinstance(error, httpx2.TimeoutException):
+        return FaultError(f"{constants.ENDPOINT} does not answer")
+    return FaultError(f"the connection to {constants.ENDPOINT} broke")
+
+
+def _asked(response: httpx2.Response) -> float | None:
+    """Return the seconds after which the Hub asks to come again: a number, a date, or its own headers' reset."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    with contextlib.suppress(ValueError, TypeError):  # TypeError: a date without a zone
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    limit = parse_ratelimit_headers(response.headers) if response.status_code == 429 else None
+    return float(limit.reset_in_seconds) if limit and not limit.remaining else None
+
+
+def _fault_behind(error: BaseException) -> FaultError | None:
+    """Return the fault that an error comes from: threads of the client wrap what ends them."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, GaveUpError):
+        if isinstance(seen, FaultError):
+            return seen
+        if isinstance(seen, (ConnectionError, TimeoutError)):  # hf_xet's, which has its own sessions
+            return FaultError(f"the connection to {constants.ENDPOINT} broke")
+        seen = seen.__cause__
+    return None
+
+
+def _seconds(name: str, default: float) -> float:
+    value = os.environ.get(name)
+    try:
+        return default if not value else float(value)
+    except ValueError:
+        raise UserError(f"{name}: {value!r} is no number of seconds") from None
