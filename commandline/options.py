@@ -30,6 +30,18 @@ Data = Annotated[
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
 ]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="TAG",
+        help="Check a repository, `owner/name` or `datasets/owner/name`, at a tag or commit, without a run.",
+    ),
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", metavar="FILE", help="With --revision: check the signature by this key."),
+]
 Runtime = Annotated[
     str | None,
     typer.Option(

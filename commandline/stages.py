@@ -15,8 +15,10 @@ from commandline.options import (
     Json,
     NodeCount,
     NodeRank,
+    PublicKey,
     Quiet,
     RecipeName,
+    Revision,
     RunFolder,
     Runtime,
     Set,
@@ -152,19 +154,30 @@ def publish(
 
 
 def verify(
-    recipe: RecipeName = "smoke",
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe whose run was published; with --revision, a repository.")
+    ] = "smoke",
     set_: Set = None,
     run: RunFolder = None,
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
+    revision: Revision = None,
+    public_key: PublicKey = None,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Compare what the Hub has with what was released."""
-    loaded = work.load(recipe, set_)
+    """Compare what the Hub has with what was released; with --revision from the repository alone."""
     reporter = work.reporter_for(quiet, as_json)
+    if revision is not None or public_key is not None:
+        from commandline.inspect import inspect_repository
+
+        in_vain = {"--set": set_, "--run": run, "--runtime": runtime, "--image": image}
+        found = inspect_repository(recipe, revision, public_key, hub, hub_root, reporter, in_vain)
+        work.answer(found, as_json)
+        raise typer.Exit(0 if found["ok"] else 1)
+    loaded = work.load(recipe, set_)
     if work.in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root):
