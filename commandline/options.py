@@ -27,6 +27,19 @@ HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where 
 Data = Annotated[
     bool, typer.Option("--data", help="With the pairs as a data set, which goes to `hub_dataset_id`.")
 ]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        envvar="NOTUS_SIGNING_KEY",
+        help="Sign the release with this EC private key (PEM); if encrypted, by NOTUS_SIGNING_PASSWORD.",
+    ),
+]
+Keyless = Annotated[
+    bool,
+    typer.Option("--keyless", help="Sign it by Sigstore with this environment's identity, a CI job's."),
+]
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
 ]

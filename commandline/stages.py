@@ -13,6 +13,8 @@ from commandline.options import (
     HubRoot,
     Image,
     Json,
+    Key,
+    Keyless,
     NodeCount,
     NodeRank,
     PublicKey,
@@ -114,6 +116,8 @@ def publish(
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
     data: Data = False,
+    key: Key = None,
+    keyless: Keyless = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -133,9 +137,10 @@ def publish(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    signer = work.signer_of(key, keyless)
     if work.in_image(
         "publish", loaded, run, (runtime, image), reporter,
-        hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), as_json=as_json,
+        hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
     if dry_run:
@@ -147,7 +152,7 @@ def publish(
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
         work.preflight(loaded, data)
-        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
         result["publish"] = work.publish_run(loaded, run, reporter, where, data, force)
     work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
@@ -194,6 +199,8 @@ def run_all(
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
     data: Data = False,
+    key: Key = None,
+    keyless: Keyless = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -208,12 +215,15 @@ def run_all(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    signer = work.signer_of(key, keyless)
     if dry_run:
-        work.answer(work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data), as_json)
+        work.answer(
+            work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data, signer), as_json
+        )
         return
     if work.in_image(
         "run", loaded, run, (runtime, image), reporter,
-        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+        hub=(hub, hub_root), nodes=nodes, data=data, signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
     if not nodes.first:
@@ -221,7 +231,7 @@ def run_all(
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
         work.preflight(loaded, data)
-        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
         result["publish"] = work.publish_run(loaded, run, reporter, where, data)
         result["verify"] = work.verify_run(loaded, run, reporter)
     work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)

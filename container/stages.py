@@ -1,20 +1,29 @@
 """A command of Notus, done in the image: in containers that have a network only where they need one.
 
-`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither.
+`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither. The key that
+signs is in the container that publishes only.
 """
 
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import engine
-from container.mounts import compiled_cache, container_user, made, not_left_empty, readable, token_file
+from container.mounts import (
+    compiled_cache,
+    container_user,
+    made,
+    not_left_empty,
+    readable,
+    secret_file,
+    token_file,
+)
 from container.room import hub_cache
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
@@ -27,6 +36,12 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
 TOKEN = "/run/secrets/hf_token"
+SIGNING_KEY, SIGNING_PASSWORD = "/run/secrets/signing_key", "/run/secrets/signing_password"
+WHERE_SECRETS_LIE = {  # the variables that lead to them
+    TOKEN: "HF_TOKEN_PATH",
+    SIGNING_KEY: "NOTUS_SIGNING_KEY",
+    SIGNING_PASSWORD: "NOTUS_SIGNING_PASSWORD_PATH",
+}
 RECIPES = "/run/notus"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 ONLINE = (
@@ -58,6 +73,7 @@ class Order:
         data: Whether the pairs are part of the release, or of what is made for it.
         dry_run: Only look at what publishing would do.
         force: Publish over what is of another base.
+        key: The private key that signs the release.
         quiet: Say nothing but warnings.
         as_json: Answer with one JSON object.
     """
@@ -71,6 +87,7 @@ class Order:
     data: bool = False
     dry_run: bool = False
     force: bool = False
+    key: Path | None = None
     quiet: bool = False
     as_json: bool = False
 
@@ -87,6 +104,11 @@ class Phase:
     def online(self) -> bool:
         """Whether it reaches the Hub, and so has the token."""
         return self.network != "none" and self.arguments[0] in {"fetch", "publish", "run", "verify"}
+
+    @property
+    def signs(self) -> bool:
+        """Whether it makes the release, and so has the key."""
+        return self.arguments[0] in {"publish", "run"}
 
 
 def phases(order: Order, *, gpus: bool) -> list[Phase]:
@@ -150,8 +172,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         with _recipe_file(order.recipe) as recipe_file, not_left_empty(whole_path(order.run)):
             for phase in phases(order, gpus=gpus):
                 doctor = phase.arguments[0] == "doctor"  # its line is for people, and no JSON
-                with token_file(user) if phase.online else nullcontext() as token:
-                    job = _job(order, phase, image, recipe_file, user, token, reported)
+                with _secrets(order, phase, user) as secrets:
+                    job = _job(order, phase, image, recipe_file, user, secrets, reported)
                     code, out = engine.run(client, job, capture=order.as_json or doctor)
                 if code:
                     (sys.stderr if doctor else sys.stdout).write(out.decode())
@@ -172,7 +194,7 @@ def _job(
     image: "Image",
     recipe_file: Path,
     user: tuple[int, int],
-    token: Path | None,
+    secrets: Mapping[str, Path],
     reported: tuple[str, ...],
 ) -> engine.Job:
     run, command = whole_path(order.run), [*phase.arguments]
@@ -191,11 +213,10 @@ def _job(
             inside |= readable(whole_path(file), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
-        if token:
-            inside[TOKEN] = token
-            environment["HF_TOKEN_PATH"] = TOKEN
     else:
         environment |= OFFLINE
+    inside |= secrets
+    environment |= {WHERE_SECRETS_LIE[path]: path for path in secrets}
     if "hub" in _sources(order.recipe):
         environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
     if phase.gpus:
@@ -213,6 +234,20 @@ def _job(
         gpus=phase.gpus,
         user=f"{user[0]}:{user[1]}",
     )
+
+
+@contextmanager
+def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict[str, Path]]:
+    """Yield the files with the secrets that a container needs, by their path in it."""
+    found = {}
+    with ExitStack() as stack:
+        if phase.online and (token := stack.enter_context(token_file(user))):
+            found[TOKEN] = token
+        if phase.signs and order.key:
+            found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
+            if password := os.environ.get("NOTUS_SIGNING_PASSWORD"):
+                found[SIGNING_PASSWORD] = stack.enter_context(secret_file(password.encode(), user))
+        yield found
 
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:

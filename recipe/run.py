@@ -175,6 +175,10 @@ class Run:
             return False
         return same_files(self.folder, entry["outputs"])
 
+    def forget(self, name: str) -> None:
+        """Take a stage for not done, whatever it left."""
+        self._record(name, None)
+
     def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
         if self.is_current(stage):
             return self._nothing_to_do(stage, reporter)
