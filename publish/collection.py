@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from publish.contents import Repo
 from publish.data import DATA
+from recipe.errors import UserError
 from recipe.progress import Reporter
 from recipe.schema import Recipe
 
@@ -51,8 +52,8 @@ def group(api: "HfApi", recipe: Recipe, repos: Iterable[Repo], reporter: Reporte
                 api.add_collection_item(found.slug, repo.repo_id, repo.type, note=note, exists_ok=True)  # type: ignore[arg-type]
             elif item.note != note:
                 api.update_collection_item(found.slug, item.item_object_id, note=note)
-    except (HfHubHTTPError, httpx2.TransportError, ValueError, LookupError) as error:
-        # The last two: an answer that is no collection, from something that only speaks the rest.
+    except (HfHubHTTPError, UserError, httpx2.TransportError, ValueError, LookupError) as error:
+        # A publisher's sessions tell of faults by a UserError; the last two are of an answer that is no collection.
         reporter.warn(
             f"the collection {title!r} is not as it should be ({_said(error)}); the release is whole without it"
         )
