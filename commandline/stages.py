@@ -99,6 +99,9 @@ def card(
     set_: Set = None,
     run: RunFolder = None,
     data: Data = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="And as pages to look at in a browser, in `preview/`.")
+    ] = False,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
@@ -106,6 +109,8 @@ def card(
 ) -> None:
     """Write the model cards."""
     work.bring_upto(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
+    if preview:
+        work.preview_cards(recipe, set_, run, quiet, as_json)
 
 
 def publish(

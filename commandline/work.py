@@ -227,6 +227,10 @@ def get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") ->
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
     if "train" in missing:
         _refuse_devices(loaded, opened.nodes)
+    if "card" in missing:
+        from modelcard.banner import read_banner
+
+        read_banner(loaded.release)  # before hours of training
     if missing:
         plan = make_plan(loaded, count=False)
         needed = {opened.folder: sum(plan.disk.get(name, 0) for name in missing)}
@@ -247,6 +251,20 @@ def open_run(loaded: "Recipe", run: Path | None) -> "Run":
     from recipe.run import Run
 
     return Run(folder_of(loaded, run), loaded)
+
+
+def preview_cards(
+    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool
+) -> None:
+    """Write the cards that are there as pages to look at, here: it needs neither torch nor the image."""
+    from modelcard.preview import PREVIEW
+
+    opened, reporter = open_run(load(name, overrides), run), reporter_for(quiet, as_json)
+    with opened.locked():
+        done = opened.bring((PREVIEW,), reporter)
+    reporter.say(f"\nopen {opened.path('preview')} in a browser")
+    if not as_json:  # that answer is the cards'
+        answer(done, as_json)
 
 
 def preflight(loaded: "Recipe", data: bool) -> None:

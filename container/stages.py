@@ -30,7 +30,7 @@ from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
-from recipe.schema import Recipe, whole_path
+from recipe.schema import BUILTIN, Recipe, whole_path
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -220,7 +220,7 @@ def _job(
         for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
             if source == "local":
                 inside |= readable(whole_path(getattr(order.recipe.science, key)), user)
-        for file in order.recipe.science.files:
+        for file in (*order.recipe.science.files, *_banner(order.recipe)):
             inside |= readable(whole_path(file), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
@@ -308,7 +308,15 @@ def _with_whole_paths(recipe: Recipe) -> Recipe:
         if source == "local"
     }
     files = recipe.science.with_files(lambda name: str(whole_path(name)))
+    for name in _banner(recipe):
+        local["banner"] = str(whole_path(name))
     return build_recipe(recipe.name, {**recipe.flat(), **local, **files}, where=recipe.name)
+
+
+def _banner(recipe: Recipe) -> tuple[str, ...]:
+    """Return the file that the cards' banner is, if it is one."""
+    name = recipe.release.banner
+    return () if name is None or name.startswith(BUILTIN) else (name,)
 
 
 def _nodes(nodes: Nodes) -> tuple[str, ...]:
