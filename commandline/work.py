@@ -15,6 +15,7 @@ from recipe.errors import UserError
 from recipe.nodes import ALONE, Nodes
 
 if TYPE_CHECKING:
+    from publish.gate import Condition
     from publish.keys import Signer
     from recipe.progress import Reporter
     from recipe.run import Run, Stage
@@ -271,6 +272,26 @@ def preflight(loaded: "Recipe", data: bool) -> None:
     from publish.release import preflight
 
     preflight(loaded, with_data=data)
+
+
+def pass_gate(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool, signer: "Signer | None"
+) -> "list[Condition]":
+    """Hold a finished run to the conditions of a release. Return what became of each.
+
+    Raises:
+        UserError: One of them does not hold.
+    """
+    from publish.conditions import candidate
+    from publish.gate import gate
+    from publish.retry import patient
+    from publish.signing import stage_of
+
+    opened = open_run(loaded, run)
+    signature = stage_of(opened, signer, hub=where, with_data=data)
+    stages = (*all_stages(data), *([signature] if signature else ()))
+    with patient(reporter) as hub:
+        return gate(candidate(opened, stages, hub, with_data=data), reporter)
 
 
 def publish_run(

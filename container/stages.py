@@ -25,6 +25,7 @@ from container.mounts import (
     token_file,
 )
 from container.room import hub_cache
+from recipe.code import TAGGED, commit_of_tag
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
@@ -103,12 +104,18 @@ class Phase:
     @property
     def online(self) -> bool:
         """Whether it reaches the Hub, and so has the token."""
-        return self.network != "none" and self.arguments[0] in {"fetch", "publish", "run", "verify"}
+        return self.network != "none" and self.arguments[0] in {
+            "fetch",
+            "publish",
+            "release",
+            "run",
+            "verify",
+        }
 
     @property
     def signs(self) -> bool:
         """Whether it makes the release, and so has the key."""
-        return self.arguments[0] in {"publish", "run"}
+        return self.arguments[0] in {"publish", "release", "run"}
 
 
 def phases(order: Order, *, gpus: bool) -> list[Phase]:
@@ -120,11 +127,13 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     """
     science, needs_gpu = order.recipe.science, order.recipe.execution.accelerator == "cuda"
     from_hub = "hub" in {science.base_source, science.tokenizer_source, science.dataset_source}
-    to_hub = order.command in {"publish", "run", "verify"} and order.hub == "remote"
+    to_hub = order.command in {"publish", "release", "run", "verify"} and order.hub == "remote"
     data = ("--data",) if order.data else ()
     found = []
-    if order.dry_run:
-        return [_publishing(order, (*data, "--dry-run"), to_hub=to_hub)]
+    if order.dry_run or order.command == "release":  # which makes no model: one container does it all
+        tag = ("--tag", order.recipe.release.version) if order.command == "release" else ()
+        dry_run = ("--dry-run",) if order.dry_run else ()
+        return [_publishing(order, (*tag, *data, *dry_run), to_hub=to_hub)]
     if needs_gpu and order.command not in {"fetch", "verify"}:
         found.append(Phase(("doctor", "--gpu", "--quiet"), gpus=True))  # before hours of downloads
     if order.command == "fetch" or (order.command != "verify" and (from_hub or to_hub)):
@@ -201,6 +210,8 @@ def _job(
     inside: dict[str, Path] = {}
     mounts: dict[Path, bool] = {}
     environment = {"NOTUS_IMAGE": name_of(image), "NOTUS_REPORTED": ",".join(reported)}
+    if order.command == "release":  # the image has no git; where it is started may have the tag
+        environment[TAGGED] = commit_of_tag(order.recipe.release.version) or ""
     if phase.arguments[0] != "doctor":
         inside[f"{RECIPES}/{order.recipe.name}.yaml"] = recipe_file
         command[1:1] = [f"{RECIPES}/{order.recipe.name}.yaml", "--run", str(run)]
