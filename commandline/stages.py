@@ -107,7 +107,7 @@ def card(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write the model cards."""
+    """Write the model cards, and where every published file comes from."""
     work.bring_upto(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
     if preview:
         work.preview_cards(recipe, set_, run, quiet, as_json)

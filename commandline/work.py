@@ -162,7 +162,8 @@ def bring(
     from recipe.run import Run
 
     every = all_stages(data)
-    last = "dataset" if upto == "curate" and data else upto
+    # With the cards comes what is published beside them: what a release will be is then known.
+    last = {"curate": "dataset" if data else "curate", "card": "provenance"}.get(upto, upto)
     wanted = every[: [stage.name for stage in every].index(last) + 1]
     return _bring(Run(folder_of(loaded, run), loaded, nodes), wanted, reporter)
 

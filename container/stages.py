@@ -56,7 +56,8 @@ ONLINE = (
     "no_proxy",
 )
 FOR_GPUS = ("CUDA_VISIBLE_DEVICES", "NCCL_", "PET_RDZV_CONF")
-STAGES = ("fetch", "curate", "train", "merge", "card")
+STAGES = ("fetch", "curate", "train", "merge", "card", "provenance")
+BRINGS = {"card": "provenance"}  # commands that do a stage more than the one that they are called by
 SOURCES = ("model_name_or_path", "tokenizer", "dataset")
 
 
@@ -193,7 +194,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
                     ran = {name: said for name, said in answers.items() if said.get("ran")}
                     answers = {**json.loads(out), **ran}
                 if phase.arguments[0] in STAGES:
-                    reported = STAGES[: STAGES.index(phase.arguments[0]) + 1]
+                    last = BRINGS.get(phase.arguments[0], phase.arguments[0])
+                    reported = STAGES[: STAGES.index(last) + 1]
     return answers
 
 
