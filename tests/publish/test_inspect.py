@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from publish.checks.folder import is_plain_name, parse_json, printable
 from publish.checks.pickles import is_pickle
+from publish.download import Published
 from publish.inspect import Check, inspect_folder
 from recipe.disk import file_sha256
 from recipe.errors import UserError
@@ -557,6 +558,21 @@ def test_a_base_is_what_its_content_tag_is_named_after(released: Released) -> No
     assert failed(look(released)) == {("base", PROVENANCE)}
     dependency(0, digest={"sha256": content})(released)
     assert failed(look(released)) == set()
+
+
+@pytest.mark.parametrize(
+    ("revision", "fixed", "versions"),
+    [
+        ("v1.0.0", "tag", ["v1.0.0"]),
+        ("v2.0.0", "tag", ["v2.0.0"]),  # moved back to an old release, it does not pass for a new one
+        ("sha256-1a779a9927765950", "tag", ["sha256-1a779a9927765950", "v1.0.0", "v2.0.0"]),
+        ("a" * 40, "commit", ["sha256-1a779a9927765950", "v1.0.0", "v2.0.0"]),
+    ],
+)
+def test_which_versions_may_lie_at_a_revision(revision: str, fixed: str, versions: list[str]) -> None:
+    tags = ("sha256-1a779a9927765950", "v1.0.0", "v2.0.0")
+    found = Published(REPO_ID, "model", revision, "a" * 40, fixed, tags, {}, ())
+    assert list(found.versions) == versions
 
 
 def test_a_commit_may_be_of_one_of_several_tags(released: Released) -> None:
