@@ -81,12 +81,12 @@ def statement(run: Run, kind: str, repo_id: str, files: Mapping[str, str]) -> di
     Raises:
         MissingFactError: An artifact is not there.
     """
-    from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore[import-untyped]
-    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import (  # type: ignore[import-untyped]
+    from google.protobuf.json_format import MessageToDict, ParseDict
+    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import (
         Provenance,
     )
-    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor  # type: ignore[import-untyped]
-    from in_toto_attestation.v1.statement import Statement  # type: ignore[import-untyped]
+    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+    from in_toto_attestation.v1.statement import Statement
 
     predicate = _predicate(run, kind, repo_id)
     ParseDict(predicate, Provenance())  # knows SLSA's fields, and refuses another
