@@ -162,13 +162,13 @@ def test_a_release_is_one_container_that_is_told_where_git_has_the_tag(
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(stages, "commit_of_tag", {"v0.1.0": "c" * 40}.get)
+    monkeypatch.setattr(stages, "commit_of_tag", {"v3.0.0": "c" * 40}.get)
     (tmp_path / "key.pem").write_text("a key")
     of = replace(order("release"), run=tmp_path / "run", key=tmp_path / "key.pem", data=True, dry_run=dry_run)
     [phase] = phases(of, gpus=True)
     assert brief([phase]) == [("release", "bridge", True, False)]
     more = ("--dry-run",) if dry_run else ()
-    assert phase.arguments[:6] == ("release", "--tag", "v0.1.0", "--data", *more, "--hub", "remote")[:6]
+    assert phase.arguments[:6] == ("release", "--tag", "v3.0.0", "--data", *more, "--hub", "remote")[:6]
     job, content, _ = job_of(of, phase, tmp_path)
     assert set(content) == {"/run/secrets/hf_token", "/run/secrets/signing_key"}
     assert job.environment["NOTUS_TAGGED"] == "c" * 40
