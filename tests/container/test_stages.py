@@ -164,6 +164,26 @@ def test_the_signing_key_is_in_the_container_that_publishes_only(
     assert "NOTUS_SIGNING_KEY" not in job.environment
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_release_is_one_container_that_is_told_where_git_has_the_tag(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dry_run: bool
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(stages, "commit_of_tag", {"v3.0.0": "c" * 40}.get)
+    (tmp_path / "key.pem").write_text("a key")
+    of = replace(order("release"), run=tmp_path / "run", key=tmp_path / "key.pem", data=True, dry_run=dry_run)
+    [phase] = phases(of, gpus=True)
+    assert brief([phase]) == [("release", "bridge", True, False)]
+    more = ("--dry-run",) if dry_run else ()
+    assert phase.arguments[:6] == ("release", "--tag", "v3.0.0", "--data", *more, "--hub", "remote")[:6]
+    job, content, _ = job_of(of, phase, tmp_path)
+    assert set(content) == {"/run/secrets/hf_token", "/run/secrets/signing_key"}
+    assert job.environment["NOTUS_TAGGED"] == "c" * 40
+    assert "NOTUS_TAGGED" not in job_of(replace(of, command="publish"), phase, tmp_path)[0].environment
+
+
 def test_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
