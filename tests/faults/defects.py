@@ -1,0 +1,5 @@
+"""Ways to publish wrongly."""
+
+from collections.abc import Callable
+
+DEFECTS: dict[str, Callable[[], object]] = {}
