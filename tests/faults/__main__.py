@@ -3,8 +3,7 @@
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import typer
 from recipe.disk import write_json
 from recipe.progress import Reporter
 from tests.faults.kinds import DOES
-from tests.faults.points import AGAIN, AT_ONCE, NO_MOUNT, WRONG, Ended, Point, points_of
+from tests.faults.points import AGAIN, AT_ONCE, NO_MOUNT, WRONG, Ended, Point, Whole, points_of
 from tests.faults.tiny import tiny_run
 from tests.faults.workers import running
 
@@ -21,18 +20,29 @@ SHORT = 40
 
 
 def main(
-    short: Annotated[bool, typer.Option(help=f"Only {SHORT} points of all kinds, and a contest of five.")] = False,
-    only: Annotated[list[str] | None, typer.Option(metavar="KIND[:k]", help="Only these.")] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help=f"Only {SHORT} points of all kinds, and a contest of five.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KIND[:k]", help="Only these, and no contest.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Chooses the points of --short, and the contests' timing.")] = 0,
-    contests: Annotated[int | None, typer.Option(help="How many. [default: 3, of twenty publishers]")] = None,
+    contests: Annotated[
+        int | None, typer.Option(help="How many. [default: 3 of twenty publishers; 1 of five if short]")
+    ] = None,
+    publishers: Annotated[int | None, typer.Option(min=2, help="In a contest.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    cache: Annotated[Path, typer.Option(help="Where the run is kept, and all is tried.")] = Path(".nox/faults"),
+    cache: Annotated[Path, typer.Option(help="Where the run is kept, and all is tried.")] = Path(
+        ".nox/faults"
+    ),
     out: Annotated[Path | None, typer.Option(help="Where to write the results as JSON.")] = None,
     quiet: Annotated[bool, typer.Option(help="Print the table only.")] = False,
 ) -> None:
     """Try every fault at every request of a release."""
     reporter, started = Reporter(quiet=quiet), time.monotonic()
     cache = cache.resolve()
+    contests = (0 if only else 1 if short else 3) if contests is None else contests
+    publishers = publishers or (5 if short else 20)
     with running(cache / "workers", workers) as pool:
         with reporter.working("a run to release"):
             recipe, run = tiny_run(cache / "run")
@@ -44,20 +54,34 @@ def main(
             f"{len(points)} of them now"
         )
         ended = list(reporter.track(pool.run(points, whole), "fault points", len(points)))
+        seeds = reporter.track(range(seed, seed + contests), f"contests of {publishers}", contests)
+        held = {number: pool.contest(whole, publishers, number) for number in seeds}
     show(ended, Reporter())
+    show_contests(held, publishers, Reporter())
     if out:
-        write_json(
-            out,
-            {
-                "requests": [str(seen.key) for seen in whole.requests],
-                "points": [asdict(one) | {"point": str(one.point), "key": str(one.point.key)} for one in ended],
-            },
-        )
+        write_json(out, _as_json(whole, ended, held))
     wrong = sum(one.how == WRONG for one in ended)
-    tried = sum(one.how != NO_MOUNT for one in ended)
     Reporter().say(f"\nin {time.monotonic() - started:.0f} s")
-    Reporter().say(f"{tried} fault points, {wrong} wrong ends")
-    raise typer.Exit(1 if wrong else 0)
+    Reporter().say(f"{sum(one.how != NO_MOUNT for one in ended)} fault points, {wrong} wrong ends")
+    raise typer.Exit(1 if wrong or any(held.values()) else 0)
+
+
+def _as_json(whole: Whole, ended: Sequence[Ended], held: Mapping[int, list[str]]) -> dict[str, object]:
+    return {
+        "requests": [str(seen.key) for seen in whole.requests],
+        "points": [
+            {
+                "point": str(one.point),
+                "request": str(one.point.key or ""),
+                "ended": one.how,
+                "wrong": one.wrong,
+                "said": one.said,
+                "seconds": round(one.seconds, 2),
+            }
+            for one in ended
+        ],
+        "contests": {str(seed): wrong for seed, wrong in held.items()},
+    }
 
 
 def chosen(every: Sequence[Point], only: Sequence[str]) -> list[Point]:
@@ -116,6 +140,22 @@ def show(ended: Sequence[Ended], reporter: Reporter) -> None:
             for line in one.wrong:
                 reporter.say(f"    {line}")
             reporter.say(f"    the first call said: {one.said}")
+
+
+def show_contests(held: Mapping[int, list[str]], publishers: int, reporter: Reporter) -> None:
+    """Say how the contests ended."""
+    if not held:
+        return
+    reporter.say(
+        f"\n{len(held)} contests of {publishers} publishers for one tag, "
+        f"{sum(not wrong for wrong in held.values())} with one winner and nothing wrong"
+    )
+    for seed, wrong in held.items():
+        if wrong:
+            again = f"--contests 1 --publishers {publishers} --seed {seed}"
+            reporter.say(f"\nwrong: to repeat it: -- --short {again}")
+        for line in wrong:
+            reporter.say(f"    {line}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it was: bytes of the two bodies, the status, and when it came (seconds)."""
+    """A request as it was: bytes of the two bodies, the status, and when it came (seconds).
+
+    `wrong` is what was wrong on the Hub right after it, if it made a tag.
+    """
 
     method: str
     path: str
@@ -46,6 +49,7 @@ class Seen:
     answered: int
     status: int
     at: float
+    wrong: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> Key:
@@ -79,10 +83,16 @@ class Done:
 
 
 class Journal:
-    """The requests of one client, counted as they come and written down as they end, a line each."""
+    """The requests of one client, counted as they come and written down as they end, a line each.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Where.
+        look: Says what is wrong on the Hub; asked each time that a tag was made.
+    """
+
+    def __init__(self, path: Path, look: Callable[[], list[str]]) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._look = look
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def key(self, scope: Scope) -> Key:
@@ -94,6 +104,8 @@ class Journal:
 
     def write(self, seen: Seen) -> None:
         """Write a request down."""
+        if seen.method == "POST" and "/tag/" in seen.path:
+            seen = replace(seen, wrong=self._look())
         os.write(self._descriptor, (json.dumps(asdict(seen)) + "\n").encode())
 
 
@@ -257,7 +269,5 @@ class Watched:
             await (do(exchange) if do else exchange.plain())
         finally:
             self._journal.write(
-                Seen(
-                    key.method, key.path, key.nth, exchange.sent, exchange.answered, exchange.status, at
-                )
+                Seen(key.method, key.path, key.nth, exchange.sent, exchange.answered, exchange.status, at)
             )

@@ -24,6 +24,7 @@ class Kind:
         do: What happens instead of the request's own answer.
         lasting: Whether every later request meets it too, until the client has ended.
         ends: Whether the client can't but end by it.
+        passes: Whether the client has to go on as if nothing had been.
         patience: Seconds that the client waits for the Hub in all.
         disk: Whether the run lies on a small disk of its own.
     """
@@ -33,6 +34,7 @@ class Kind:
     do: Do
     lasting: bool = False
     ends: bool = False
+    passes: bool = False
     patience: float = 3.0
     disk: bool = False
 
@@ -142,18 +144,21 @@ _WRONG_TOKEN = {"X-Error-Message": "Invalid credentials in Authorization header"
 
 KINDS: dict[str, Kind] = {
     "429": Kind(
-        f"429, Retry-After: {SECONDS_ASKED}", _every, _answers(429, {"Retry-After": str(SECONDS_ASKED)})
+        f"429, Retry-After: {SECONDS_ASKED}",
+        _every,
+        _answers(429, {"Retry-After": str(SECONDS_ASKED)}),
+        passes=True,
     ),
-    "500": Kind("500 before the work", _every, _answers(500)),
-    "503": Kind("503 before the work", _every, _answers(503)),
-    "504": Kind("504 before the work", _every, _answers(504)),
-    "504-after": Kind("504 after the work", _stores, _lost_answer),
-    "reset-request": Kind("connection reset mid-body of the request", _has_body, _reset_request),
-    "reset-answer": Kind("connection reset mid-body of the answer", _every, _reset_answer),
-    "truncated": Kind("download ends too early", _file, _truncate),
+    "500": Kind("500 before the work", _every, _answers(500), passes=True),
+    "503": Kind("503 before the work", _every, _answers(503), passes=True),
+    "504": Kind("504 before the work", _every, _answers(504), passes=True),
+    "504-after": Kind("504 after the work", _stores, _lost_answer, passes=True),
+    "reset-request": Kind("connection reset mid-body of the request", _has_body, _reset_request, passes=True),
+    "reset-answer": Kind("connection reset mid-body of the answer", _every, _reset_answer, passes=True),
+    "truncated": Kind("download ends too early", _file, _truncate, passes=True),
     "flip-stored": Kind("stored byte flips after upload", _uploads, _flip_after_upload),
     "flip-read": Kind("stored byte flips before read-back", _stored_file, _flip_before_download),
-    "flip-answer": Kind("byte flips on the way", _file, _flip_in_answer),
+    "flip-answer": Kind("byte flips on the way", _file, _flip_in_answer, passes=True),
     "401": Kind("401 from here on", _every, _answers(401, _WRONG_TOKEN), lasting=True, ends=True),
     "down": Kind("503 from here on", _stores, _answers(503), lasting=True, ends=True, patience=0.3),
     "disk-full": Kind("disk full at a download", _file, _fill_disk, disk=True),

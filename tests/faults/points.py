@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults.exchange import Exchange, Key, Seen, Trap, read_journal
 from tests.faults.kinds import DISK, KINDS, SECONDS_ASKED, SMALL_DISK, SMALL_DISKS, fill
 from tests.faults.processes import Client, Outcome, serving
-from tests.faults.stored import Stored, fsck, left_over, look
+from tests.faults.stored import Stored, fsck, left_over, look, tag_problems
 from tests.faults.tiny import VERSION, copy_run, made_anew, size_of
 
 AT_ONCE, AGAIN, WRONG = "at once", "re-run", "wrong"
@@ -101,13 +101,10 @@ class Bench:
     Args:
         folder: Everything goes there; its `empty/` is a Hub with nothing in it.
         listener: The Hub's address.
-        defect: Breaks the client's code on purpose.
     """
 
-    def __init__(
-        self, folder: Path, listener: socket.socket, defect: Callable[[], object] | None = None
-    ) -> None:
-        self.folder, self.listener, self.defect = folder, listener, defect
+    def __init__(self, folder: Path, listener: socket.socket) -> None:
+        self.folder, self.listener = folder, listener
         self.empty = folder / "empty"
         self.shared = mmap.mmap(-1, mmap.PAGESIZE)
         self.mounts = _own_mounts()
@@ -127,8 +124,8 @@ class Bench:
         (template / "release.json").unlink()
         self._publish(arguments, template, hub, "whole", journal)
         release = json.loads((template / "release.json").read_text(encoding="utf-8"))
-        wanted = _wanted(recipe, template, release)
-        listing = _listing(template)
+        wanted = wanted_of(recipe, template, release)
+        listing = listing_of(template)
         (template / "release.json").unlink()
         (template / ".lock").unlink(missing_ok=True)
         whole = Whole(
@@ -142,18 +139,20 @@ class Bench:
             arguments=arguments,
             run=template,
         )
-        wrong = [f"{ref}: {line}" for one in whole.stored.values() for ref in one.wrong for line in one.wrong[ref]]
+        wrong = [
+            f"{ref}: {line}" for one in whole.stored.values() for ref in one.wrong for line in one.wrong[ref]
+        ]
         if wrong or fsck(hub):
             raise RuntimeError(f"the undisturbed release is wrong: {[*wrong, *fsck(hub)]}")
         return whole
 
     def _publish(self, arguments: tuple[str, ...], run: Path, hub: Path, name: str, journal: Path) -> None:
         with serving(self.listener, hub, journal, self.shared, lambda _: None):
-            ended = self._client(arguments, run, self.folder, name).wait()
+            ended = self.client(arguments, run, self.folder, name).wait()
         if ended.code:
             raise RuntimeError(f"the undisturbed release ended with {ended.code}: {ended.err}")
 
-    def _client(
+    def client(
         self,
         arguments: tuple[str, ...],
         run: Path,
@@ -161,7 +160,10 @@ class Bench:
         name: str,
         environment: Mapping[str, str] | None = None,
         defect: Callable[[], object] | None = None,
+        *,
+        start: tuple[int, int, float] | None = None,
     ) -> Client:
+        """Start a client on a run; see `Client`."""
         return Client(
             (*arguments, "--run", run),
             place,
@@ -170,10 +172,11 @@ class Bench:
             environment={"HF_HOME": str(place / "home"), **(environment or {})},
             listener=self.listener,
             defect=defect,
+            start=start,
         )
 
-    def run(self, point: Point, whole: Whole) -> Ended:
-        """Try one fault point."""
+    def run(self, point: Point, whole: Whole, defect: Callable[[], object] | None = None) -> Ended:
+        """Try one fault point; `defect` breaks the first client's code on purpose."""
         started = time.monotonic()
         kind = KINDS.get(point.kind)
         small = kind is None or kind.disk
@@ -187,19 +190,27 @@ class Bench:
                 if kind is None:
                     fill(disk, leave=int(whole.size * SMALL_DISKS[point.number]))
                 patience = {"NOTUS_RETRY_SECONDS": str(kind.patience if kind else 3.0)}
-                with serving(self.listener, hub, place / "first.jsonl", self.shared, trap):
-                    first = self._client(whole.arguments, run, place, "first", patience, self.defect).wait()
+
+                def tags() -> list[str]:
+                    return tag_problems(look(hub, whole.wanted), VERSION)
+
+                with serving(self.listener, hub, place / "first.jsonl", self.shared, trap, tags):
+                    first = self.client(whole.arguments, run, place, "first", patience, defect).wait()
                 after = look(hub, whole.wanted)
                 wrong = [*_met(point, place / "first.jsonl"), *_after_fault(first, whole, after, run, hub)]
-                if (limit := kind.ends if kind else False) and first.code == 0:
-                    wrong.append("the first call ended well, which it can't")
+                if kind and kind.ends and first.code == 0:
+                    wrong.append("the fault ends every call, and this one ended well")
+                if kind and kind.passes and first.code != 0:
+                    wrong.append("the fault has passed, and ended the call")
                 (disk / "filler").unlink(missing_ok=True)
-                done = first.code == 0 and not limit
+                done = first.code == 0
                 if done:
                     wrong += _after_all(first, whole, after, run)
                 with serving(self.listener, hub, place / "second.jsonl", self.shared, lambda _: None):
-                    second = self._client(whole.arguments, run, place, "second", patience, self.defect).wait()
-                wrong += [f"re-run: {line}" for line in _after_all(second, whole, look(hub, whole.wanted), run)]
+                    second = self.client(whole.arguments, run, place, "second", patience).wait()
+                wrong += [
+                    f"re-run: {line}" for line in _after_all(second, whole, look(hub, whole.wanted), run)
+                ]
                 wrong += fsck(hub) + left_over(hub)
         how = WRONG if wrong else AT_ONCE if done else AGAIN
         return Ended(point, how, wrong, first.said, time.monotonic() - started)
@@ -222,6 +233,8 @@ def _met(point: Point, journal: Path) -> list[str]:
     if point.key is None:
         return []
     seen = read_journal(journal)
+    if wrong := [f"when it was made: {line}" for one in seen for line in one.wrong]:
+        return wrong
     at = next((place for place, one in enumerate(seen) if one.key == point.key), None)
     if at is None:
         return [f"the request was never made: {point.key}"]
@@ -237,14 +250,8 @@ def _after_fault(
 ) -> list[str]:
     """Say what does not hold whatever has happened: no tag on a wrong release, no record of one that is not whole."""
     wrong = [ended.problem] if ended.problem else []
-    for repo, one in stored.items():
-        for tag in one.tags:
-            wrong += [f"{repo} has the tag {tag} on {line}" for line in one.wrong[f"refs/tags/{tag}"]]
+    wrong += tag_problems(stored, VERSION)
     tagged = [repo for repo, one in stored.items() if VERSION in one.tags]
-    if tagged:
-        wrong += [
-            f"{tagged[0]} is tagged, and {repo} is not whole" for repo, one in stored.items() if not one.whole
-        ]
     if (run / "release.json").exists():
         wrong += [f"release.json is there, and {repo} is not tagged" for repo in stored if repo not in tagged]
     return wrong + fsck(hub)
@@ -262,7 +269,7 @@ def _after_all(ended: Outcome, whole: Whole, stored: Mapping[str, Stored], run: 
             wrong.append(f"{repo}: other trees or refs than of the undisturbed release: {sorted(one.trees)}")
         if one.commits != then.commits:
             wrong.append(f"{repo}: {one.commits} commits, {then.commits} are needed")
-    if (listing := _listing(run)) != whole.listing:
+    if (listing := listing_of(run)) != whole.listing:
         wrong.append(f"the run folder differs in {', '.join(sorted(listing ^ whole.listing))}")
         return wrong
     release = json.loads((run / "release.json").read_text(encoding="utf-8"))
@@ -274,7 +281,7 @@ def _after_all(ended: Outcome, whole: Whole, stored: Mapping[str, Stored], run: 
     return wrong
 
 
-def _wanted(
+def wanted_of(
     recipe: Path, run: Path, release: Mapping[str, Mapping[str, Mapping[str, str]]]
 ) -> dict[str, dict[str, str]]:
     """Return the sha256 of each file of each repository, read from the run's files."""
@@ -285,13 +292,15 @@ def _wanted(
     opened = Run(run, load_recipe(str(recipe)))
     return {
         repo["repo_id"]: {
-            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files_of(opened, kind).items()
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in files_of(opened, kind).items()
         }
         for kind, repo in release["repositories"].items()
     }
 
 
-def _listing(run: Path) -> frozenset[str]:
+def listing_of(run: Path) -> frozenset[str]:
+    """Return the paths of a run folder, but for its lock."""
     return frozenset(path.relative_to(run).as_posix() for path in run.rglob("*") if path.name != ".lock")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -9,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,20 @@ from typing import Any, cast
 from publish.loading import Answer, LoadError, Question
 from tests.faults.exchange import Journal, Trap, Watched
 
+IMPORTED = (
+    "datasets",
+    "peft",
+    "transformers.models.mistral.modeling_mistral",
+    "transformers.models.auto.modeling_auto",
+    "uvicorn.protocols.http.h11_impl",
+    "modelcard.stage",
+    "notus",
+    "publish.localhub.app",
+    "publish.release",
+    "recipe.launch",
+    "recipe.merge",
+    "recipe.stages",
+)
 LONGEST = 90.0  # seconds of a client; one that takes longer hangs
 
 
@@ -60,7 +76,7 @@ class Client:
         environment: What is set for it beside what is set here.
         defect: Breaks the code on purpose, in the client only.
         listener: The Hub's, which is not the client's.
-        start: A file descriptor; the client starts when its other end is closed.
+        start: A pipe; the client starts when its writing end is closed, and so many seconds have passed.
     """
 
     def __init__(
@@ -73,7 +89,7 @@ class Client:
         environment: Mapping[str, str],
         listener: socket.socket,
         defect: Callable[[], object] | None = None,
-        start: int | None = None,
+        start: tuple[int, int, float] | None = None,
     ) -> None:
         self._files = (place / f"{name}.out", place / f"{name}.err")
         self.pid = os.fork()
@@ -87,7 +103,9 @@ class Client:
             os.environ.update(environment)
             os.chdir(place)
             if start is not None:
-                os.read(start, 1)
+                os.close(start[1])
+                os.read(start[0], 1)
+                time.sleep(start[2])
             if defect:
                 defect()
             _notus([str(argument) for argument in arguments])
@@ -96,7 +114,7 @@ class Client:
         """Return how it ended; one that does not is killed."""
         select.select([self._ended], [], [], seconds)
         done, status = os.waitpid(self.pid, os.WNOHANG)
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)  # the process that loads, if there is one still
         if not done:
             os.waitpid(self.pid, 0)
@@ -118,9 +136,10 @@ def _notus(arguments: list[str]) -> None:
 def load_in_a_fork(question: Question) -> Answer:
     """Load a release from a cache alone, as `publish.loading.load_in_a_process` does."""
     reading, writing = os.pipe()
+    said = os.memfd_create("said")
     pid = os.fork()
     if not pid:
-        with _child(None):
+        with _child((Path(f"/proc/self/fd/{said}"),) * 2):
             from huggingface_hub import constants
 
             from publish.loading import load
@@ -133,14 +152,23 @@ def load_in_a_fork(question: Question) -> Answer:
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)
+    with os.fdopen(said, encoding="utf-8", errors="replace") as file:
+        file.seek(0)
+        lines = file.read().strip()
     if status:
-        raise LoadError(f"exit code {os.waitstatus_to_exitcode(status)}", "the loading process has said why")
+        code = os.waitstatus_to_exitcode(status)
+        raise LoadError((lines.splitlines() or [f"exit code {code}"])[-1], lines)
     return cast(Answer, json.loads(answer))
 
 
 @contextlib.contextmanager
 def serving(
-    listener: socket.socket, root: Path, journal: Path, shared: mmap.mmap, trap: Trap
+    listener: socket.socket,
+    root: Path,
+    journal: Path,
+    shared: mmap.mmap,
+    trap: Trap,
+    look: Callable[[], list[str]] = list,
 ) -> Iterator[None]:
     """Serve the Hub in a folder from a process of its own; it ends in good order, with all its requests done.
 
@@ -150,12 +178,13 @@ def serving(
         journal: Where its requests are written down.
         shared: Holds the client's process id.
         trap: Says what is to be done with a request.
+        look: Says what is wrong with the tags that are there.
     """
     pid = os.fork()
     if not pid:
         log = root / "server.log"
         with _child((log, log)):
-            _serve(listener, root, Journal(journal), shared, trap)
+            _serve(listener, root, Journal(journal, look), shared, trap)
     try:
         yield
     finally:
@@ -165,9 +194,7 @@ def serving(
         raise RuntimeError(f"the Hub ended with {status}: {(root / 'server.log').read_text()[-2000:]}")
 
 
-def _serve(
-    listener: socket.socket, root: Path, journal: Journal, shared: mmap.mmap, trap: Trap
-) -> None:
+def _serve(listener: socket.socket, root: Path, journal: Journal, shared: mmap.mmap, trap: Trap) -> None:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -188,21 +215,20 @@ def _serve(
 
 
 @contextlib.contextmanager
-def _child(output: tuple[Path, Path] | None) -> Iterator[None]:
+def _child(output: tuple[Path, Path]) -> Iterator[None]:
     """Run what is within as a process of its own would, then end it: nothing of the parent's is cleaned up."""
-    code: int | None = 1
+    code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if output:
-            for number, path in enumerate(output, start=1):
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                os.dup2(descriptor, number)
-                os.close(descriptor)
+        for number, path in enumerate(output, start=1):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         yield
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException:  # noqa: BLE001 - as the interpreter does
+    except BaseException:
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
@@ -213,22 +239,10 @@ def _child(output: tuple[Path, Path] | None) -> Iterator[None]:
 
 def import_all() -> None:
     """Import what clients and Hub need, so that a fork has it; no tensor is computed here."""
-    import datasets  # noqa: F401
-    import peft  # noqa: F401
+    for name in IMPORTED:
+        importlib.import_module(name)
     import torch
-    import transformers.models.mistral.modeling_mistral
-    import uvicorn.protocols.http.h11_impl  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
-
-    import modelcard.stage
-    import notus  # noqa: F401
-    import publish.localhub.app
-    import publish.release
-    import recipe.launch
-    import recipe.merge
-    import recipe.stages  # noqa: F401
 
     torch.set_num_threads(1)  # a fork of a process whose threads compute would wait for them for ever
     gc.collect()
     gc.freeze()
-

@@ -52,6 +52,21 @@ def look(root: Path, wanted: Wanted) -> dict[str, Stored]:
     return {repo: _look(root, _place(root, repo), files) for repo, files in wanted.items()}
 
 
+def tag_problems(stored: Mapping[str, Stored], version: str) -> list[str]:
+    """Say which tags are there that must not be: on other content, or while the rest of the release is not whole."""
+    wrong = [
+        f"{repo} has the tag {tag} on {line}"
+        for repo, one in stored.items()
+        for tag in one.tags
+        for line in one.wrong[f"refs/tags/{tag}"]
+    ]
+    if tagged := [repo for repo, one in stored.items() if version in one.tags]:
+        wrong += [
+            f"{tagged[0]} is tagged, and {repo} is not whole" for repo, one in stored.items() if not one.whole
+        ]
+    return wrong
+
+
 def fsck(root: Path) -> list[str]:
     """Return what `git fsck` finds in the repositories of the Hub's folder, a line a repository."""
     found = []
@@ -66,7 +81,9 @@ def fsck(root: Path) -> list[str]:
 def left_over(root: Path) -> list[str]:
     """Return what half-done work has left in the Hub's folder."""
     aside = [*(root / "aside").iterdir(), *(root / "lfs" / "incoming").iterdir()]
-    return [f"the Hub has left {path.relative_to(root)}" for path in [*aside, *root.glob("*/*/*.git/hub.busy")]]
+    return [
+        f"the Hub has left {path.relative_to(root)}" for path in [*aside, *root.glob("*/*/*.git/hub.busy")]
+    ]
 
 
 def _place(root: Path, repo: str) -> Path:

@@ -25,8 +25,8 @@ def tiny_run(cache: Path) -> tuple[Path, Path]:
     Not to be written to: each release is made of a copy.
     """
     made_of = hashlib.sha256(Path(__file__).read_bytes())
-    for folder in MADE_OF:
-        for path in sorted((ROOT / folder).rglob("*")):
+    for package in MADE_OF:
+        for path in sorted((ROOT / package).rglob("*")):
             if path.suffix in {".py", ".yaml", ".jinja"}:
                 made_of.update(path.read_bytes())
     folder = (cache / made_of.hexdigest()[:16]).resolve()

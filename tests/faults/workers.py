@@ -28,25 +28,25 @@ class Workers:
         """Have the first make the undisturbed release; see `Bench.undisturbed`."""
         return self._ask(("undisturbed", recipe, run))  # type: ignore[no-any-return]
 
-    def contest(self, whole: Whole, publishers: int, seed: int) -> list[str]:
+    def contest(self, whole: Whole, publishers: int, seed: int, defect: str | None = None) -> list[str]:
         """Have the first hold a contest; see `tests.faults.contest.contest`."""
-        return self._ask(("contest", whole, publishers, seed))  # type: ignore[no-any-return]
+        return self._ask(("contest", whole, publishers, seed, defect))  # type: ignore[no-any-return]
 
-    def run(self, points: Sequence[Point], whole: Whole) -> Iterator[Ended]:
-        """Yield how each point ended, as they end."""
+    def run(self, points: Sequence[Point], whole: Whole, defect: str | None = None) -> Iterator[Ended]:
+        """Yield how each point ended, as they end; `defect` is one of `tests.faults.defects`."""
         left = list(reversed(points))
         busy = []
         for connection in self._connections:
             if left:
-                connection.send(("run", left.pop(), whole))
+                connection.send(("run", left.pop(), whole, defect))
                 busy.append(connection)
         while busy:
             for ready in wait(busy):
                 assert ready in busy
-                connection = busy[busy.index(ready)]  # type: ignore[arg-type]
+                connection = busy[busy.index(ready)]
                 yield _answer(connection)
                 if left:
-                    connection.send(("run", left.pop(), whole))
+                    connection.send(("run", left.pop(), whole, defect))
                 else:
                     busy.remove(connection)
 
@@ -56,13 +56,12 @@ class Workers:
 
 
 @contextlib.contextmanager
-def running(folder: Path, count: int = 2, defect: str | None = None) -> Iterator[Workers]:
+def running(folder: Path, count: int = 2) -> Iterator[Workers]:
     """Start the processes, and end them.
 
     Args:
         folder: Theirs; made anew.
         count: How many.
-        defect: One of `tests.faults.defects`, which their clients have.
     """
     context = multiprocessing.get_context("spawn")
     connections, started = [], []
@@ -71,9 +70,7 @@ def running(folder: Path, count: int = 2, defect: str | None = None) -> Iterator
         ours, theirs = context.Pipe()
         # The address is read when huggingface_hub is imported, which is before the process's own first line.
         os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process = context.Process(
-            target=_work, args=(folder / str(number), listener, theirs, defect), daemon=True
-        )
+        process = context.Process(target=_work, args=(folder / str(number), listener, theirs), daemon=True)
         process.start()
         listener.close()
         theirs.close()
@@ -101,9 +98,7 @@ def _answer(connection: "Connection[Any, Any]") -> Any:
     return answer
 
 
-def _work(
-    folder: Path, listener: socket.socket, connection: "Connection[Any, Any]", defect: str | None
-) -> None:
+def _work(folder: Path, listener: socket.socket, connection: "Connection[Any, Any]") -> None:
     """Answer what is asked, until nobody is there to ask."""
     import shutil
     import traceback
@@ -121,12 +116,14 @@ def _work(
         "NOTUS_TIMEOUT_SECONDS": "20",
     }
     from publish.localhub.server import local_token
-    from tests.faults import contest, defects
     from tests.faults.processes import import_all
 
     os.environ["HF_TOKEN"] = local_token(folder / "empty")
     import_all()
-    bench = Bench(folder, listener, defects.DEFECTS[defect] if defect else None)
+    from tests.faults.contest import contest
+    from tests.faults.defects import DEFECTS
+
+    bench = Bench(folder, listener)
     while True:
         try:
             question = connection.recv()
@@ -136,10 +133,10 @@ def _work(
             match question:
                 case ("undisturbed", recipe, run):
                     answer: object = bench.undisturbed(recipe, run)
-                case ("run", point, whole):
-                    answer = bench.run(point, whole)
-                case ("contest", whole, publishers, seed):
-                    answer = contest.contest(bench, whole, publishers, seed)
-        except Exception:  # noqa: BLE001 - it is the asker's to end by it
+                case ("run", point, whole, defect):
+                    answer = bench.run(point, whole, DEFECTS.get(defect))
+                case ("contest", whole, publishers, seed, defect):
+                    answer = contest(bench, whole, publishers, seed, DEFECTS.get(defect))
+        except Exception:  # it is the asker's to end by it
             answer = _Failed(traceback.format_exc())
         connection.send(answer)
