@@ -33,9 +33,9 @@ def contest(
             made = bench.client(card, runs[-1], place, f"card-{number}").wait(LONGEST)
             if made.code:
                 raise RuntimeError(f"the card of publisher {number} ended with {made.code}: {made.err}")
-        start, go = os.pipe()
         spread = SPREADS[seed % len(SPREADS)]
         with serving(bench.listener, hub, place / "contest.jsonl", bench.shared, lambda _: None):
+            start, go = os.pipe()  # after the Hub's fork, which would hold it open
             clients = [
                 bench.client(
                     arguments[number],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dulwich.object_store import iter_commit_contents
+from dulwich.object_store import iter_commit_contents, peel_sha
 from dulwich.objects import Blob, Commit, ObjectID
 from dulwich.repo import Repo as Git
 
@@ -95,7 +95,9 @@ def _look(root: Path, place: Path, files: Mapping[str, str]) -> Stored:
     if not place.is_dir():
         return Stored()
     with Git(str(place)) as git:
-        refs = {name.decode(): git.object_store.peel_sha(oid) for name, oid in git.refs.as_dict().items()}
+        refs = {
+            name.decode(): peel_sha(git.object_store, oid)[1].id for name, oid in git.refs.as_dict().items()
+        }
         commits: dict[str, Any] = {name: git[oid] for name, oid in refs.items() if name != "HEAD"}
         return Stored(
             commits=sum(1 for _ in git.get_walker(include=[refs[MAIN]])),
