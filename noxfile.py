@@ -78,6 +78,14 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Try every fault at every request of a release; `-- --short`: forty of them; `-- --only KIND:k`: one."""
+    if not session.posargs:  # first, whether it would notice
+        run(session, "pytest", "tests/faults/mutations.py")
+    run(session, "python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
 def curate(session: nox.Session) -> None:
     """Make the pairs of a recipe; `-- RECIPE --data`: as a data set, with its card."""
     notus(session, "curate")
