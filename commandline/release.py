@@ -57,7 +57,7 @@ def release(
         held = work.pass_gate(loaded, run, reporter, where, data, signer)
         result: dict[str, Any] = {"gate": {one.name: one.said for one in held}}
         if dry_run:
-            work.answer(result | {"plan": work.release_plan(loaded, run, reporter, data)}, as_json)
+            work.answer(result | {"plan": work.release_plan(loaded, run, reporter, data, signer)}, as_json)
             return
         result["publish"] = work.publish_run(loaded, run, reporter, where, data)
         result["verify"] = work.verify_run(loaded, run, reporter)

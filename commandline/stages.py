@@ -150,7 +150,7 @@ def publish(
         return
     if dry_run:
         with work.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=True):
-            work.answer(work.release_plan(loaded, run, reporter, data), as_json)
+            work.answer(work.release_plan(loaded, run, reporter, data, signer), as_json)
         return
     if not nodes.first:
         work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)

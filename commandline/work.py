@@ -307,7 +307,9 @@ def publish_run(
         return publish_run(opened, reporter, hub=where, with_data=data, force=force)
 
 
-def release_plan(loaded: "Recipe", run: Path | None, reporter: "Reporter", data: bool) -> dict[str, Any]:
+def release_plan(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", data: bool, signer: "Signer | None" = None
+) -> dict[str, Any]:
     """Print what publishing would do on the Hub, and return it.
 
     Raises:
@@ -323,6 +325,8 @@ def release_plan(loaded: "Recipe", run: Path | None, reporter: "Reporter", data:
             f"`notus card{' --data' * data}` first"
         )
     plans = plan_release(opened, with_data=data, reporter=reporter)
+    if signer and not opened.done("signature"):
+        reporter.say("  and in each repository model.sig, once it is signed")
     return show_plan(plans, loaded.release.version, reporter)
 
 
