@@ -56,6 +56,10 @@ def _file(seen: Seen) -> bool:
     return seen.method == "GET" and seen.of_a_file and seen.status == 200 and seen.answered > 1
 
 
+def _file_or_tag(seen: Seen) -> bool:
+    return _file(seen) or "/tag/" in seen.path  # after the last tag there is still the record to be written
+
+
 def _stored_file(seen: Seen) -> bool:
     return _file(seen) and seen.path.startswith("/lfs-files/")
 
@@ -161,7 +165,7 @@ KINDS: dict[str, Kind] = {
     "flip-answer": Kind("byte flips on the way", _file, _flip_in_answer, passes=True),
     "401": Kind("401 from here on", _every, _answers(401, _WRONG_TOKEN), lasting=True, ends=True),
     "down": Kind("503 from here on", _stores, _answers(503), lasting=True, ends=True, patience=0.3),
-    "disk-full": Kind("disk full at a download", _file, _fill_disk, disk=True),
+    "disk-full": Kind("disk full at a download or tag", _file_or_tag, _fill_disk, disk=True),
     "disk-half": Kind("disk full within a download", _file, _half_fill_disk, disk=True),
     "kill": Kind("SIGKILL before the work", _every, _kill, ends=True),
     "kill-after": Kind("SIGKILL after the work", _stores, _kill_after, ends=True),

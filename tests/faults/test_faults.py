@@ -40,8 +40,9 @@ def test_each_fault_is_at_every_request_where_it_makes_sense() -> None:
         assert at[kind] == [2, 3, 4, 7]
     assert at["reset-request"] == [2, 3, 4, 7]
     assert at["flip-stored"] == [3]
-    for kind in ("truncated", "flip-read", "flip-answer", "disk-full", "disk-half"):
+    for kind in ("truncated", "flip-read", "flip-answer", "disk-half"):
         assert at[kind] == [6]
+    assert at["disk-full"] == [6, 7]
 
 
 def test_the_short_form_has_all_kinds_and_is_the_same_each_time() -> None:
