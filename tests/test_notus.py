@@ -109,8 +109,8 @@ def test_a_second_time_does_nothing_twice(trained: Path, tiny: Path) -> None:
     ended = fresh("card", tiny / "tiny.yaml", "--run", trained, "--json", cwd=tiny)
     assert ended.code == 0, ended.err
     answer = json.loads(ended.out)
-    assert [entry["ran"] for entry in answer.values()] == [False] * 5
-    assert ended.err.count("up to date") == 5
+    assert [entry["ran"] for entry in answer.values()] == [False] * 6
+    assert ended.err.count("up to date") == 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
