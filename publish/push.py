@@ -61,10 +61,10 @@ def upload(hub: PatientHub, repo: Repo, operations: list[CommitOperationAdd]) ->
             hub.api.preupload_lfs_files(
                 repo.repo_id, additions=operations, repo_type=repo.type, free_memory=False
             )
-        except (
-            RuntimeError
-        ) as error:  # the client's threads wrap what ends them; without a cause it is hf_xet's
-            raise error.__cause__ or FaultError(f"the upload broke ({error})") from error
+        except RuntimeError as error:
+            if error.__cause__ is not None:  # the client's threads wrap what ends them
+                raise error.__cause__ from None
+            raise FaultError(f"the upload broke ({error})") from error  # hf_xet's
 
     hub.ask(f"uploading to {repo.repo_id}", preupload)
 

@@ -18,7 +18,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from publish.contents import FileHash
 from publish.data import DATA, repo_type
 from publish.loading import Answer, Load, LoadError, Question
-from publish.retry import FaultError, PatientHub
+from publish.retry import FaultError, PatientHub, bars
 from recipe.disk import file_sha256, read_json
 from recipe.errors import UserError
 from recipe.fetch import BASE_FILES, INDEX, WEIGHTS, load_inputs
@@ -26,6 +26,7 @@ from recipe.run import Run
 
 # Loading again what was saved in the same dtype gives the same logits but for the order of additions.
 TOLERANCE = 1e-3
+LARGE = 10_000_000  # bytes of a file that gets a bar of its own
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def read_back(
         UserError: The disk is full, or the Hub does not answer.
     """
     problems = []
+    size = sum(facts.size for repo in released.values() for facts in repo.hashes.values())
+    hub.reporter.say(f"  reading {size / 1e6:,.2f} MB back")
     try:
         with _clean_cache(run) as cache:
             for kind, repo in released.items():
@@ -139,7 +142,8 @@ def _loaded(run: Run, hub: PatientHub, released: Mapping[str, Released], load: L
         data=str(_snapshot(cache, DATA, released[DATA])) if DATA in released else None,
     )
     try:
-        answer: Answer = load(question)
+        with hub.reporter.working("loading the release, without the Hub"):
+            answer: Answer = load(question)
     except LoadError as error:
         hub.reporter.warn(error.said)
         return ReadBack({}, [f"the release can't be loaded ({error})"])
@@ -174,7 +178,8 @@ def _download(
                 raise FaultError("a download ended too early") from error
             raise
 
-    return file_sha256(Path(hub.ask(f"reading {repo.repo_id} back", download)))
+    with contextlib.nullcontext() if repo.hashes[name].size > LARGE else bars(False):
+        return file_sha256(Path(hub.ask(f"reading {repo.repo_id} back", download)))
 
 
 def _snapshot(cache: Path, kind: str, repo: Released) -> Path:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
 from huggingface_hub.utils.tqdm import (
     are_progress_bars_disabled,
@@ -101,7 +102,7 @@ class PatientHub:
         waited, attempt = 0.0, 0
         while True:
             try:
-                with hub_errors(doing):
+                with hub_errors(doing), _unwrapped():
                     return call()
             except HfHubHTTPError as error:
                 status = error.response.status_code
@@ -142,15 +143,24 @@ def patient(reporter: Reporter) -> Iterator[PatientHub]:
     reached: list[bool] = []
     hooks = default_client_factory().event_hooks
     set_client_factory(lambda: _Client(reached, event_hooks=hooks, follow_redirects=True, timeout=timeout))
-    bars = not are_progress_bars_disabled()
-    if bars and (reporter.quiet or not reporter.console.is_terminal):
-        disable_progress_bars()
     try:
-        yield PatientHub(reporter)
+        with bars(reporter.console.is_terminal and not reporter.quiet):
+            yield PatientHub(reporter)
     finally:
         set_client_factory(default_client_factory)
-        if bars:
-            enable_progress_bars()
+
+
+@contextlib.contextmanager
+def bars(shown: bool) -> Iterator[None]:
+    """Show the client's bars of what goes up and comes down, or don't; after, they are as they were."""
+    hidden = are_progress_bars_disabled()
+    if HF_HUB_DISABLE_PROGRESS_BARS is None and hidden == shown:
+        (enable_progress_bars if shown else disable_progress_bars)()
+    try:
+        yield
+    finally:
+        if HF_HUB_DISABLE_PROGRESS_BARS is None and hidden == shown:
+            (disable_progress_bars if shown else enable_progress_bars)()
 
 
 class _Client(httpx2.Client):
@@ -188,6 +198,17 @@ class _Body(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let the Hub's no to a download through: the client makes of it that the file is not in its cache."""
+    try:
+        yield
+    except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        raise
 
 
 def _unreachable() -> str:

@@ -65,6 +65,15 @@ def test_the_pairs_go_along_into_the_containers_that_know_them() -> None:
     assert "--data" not in arguments("verify")[-1]
 
 
+def test_force_and_a_dry_run_go_along_into_the_container_that_publishes() -> None:
+    *before, publish = [phase.arguments for phase in phases(replace(order("publish"), force=True), gpus=True)]
+    assert publish[:2] == ("publish", "--force")
+    assert not any("--force" in arguments for arguments in before)
+    [look] = phases(replace(order("publish"), dry_run=True, data=True), gpus=True)
+    assert look.arguments[:3] == ("publish", "--data", "--dry-run")
+    assert look.online
+
+
 @pytest.mark.parametrize("command", ["curate", "train", "merge", "card"])
 def test_nothing_between_has_a_network(command: str) -> None:
     *before, last = brief(phases(order(command), gpus=True))

@@ -199,6 +199,29 @@ def _upload_address(api: HfApi, repo: str, content: bytes) -> str:
     return str(answer.json()["objects"][0]["actions"]["upload"]["href"])
 
 
+def test_an_object_that_has_rotted_is_asked_for_again(api: HfApi, hub: LocalHub, repo: str) -> None:
+    content = LARGE + b"rots"
+    oid = hashlib.sha256(content).hexdigest()
+    _commit(api, repo, {"model.safetensors": content})
+    stored = hub.root / "lfs" / oid[:2] / oid[2:4] / oid
+
+    def asked_for() -> bool:
+        answer = httpx2.post(
+            f"{hub.endpoint}/{repo}.git/info/lfs/objects/batch",
+            headers={"authorization": f"Bearer {hub.token}"},
+            json={"operation": "upload", "objects": [{"oid": oid, "size": len(content)}]},
+        )
+        return "actions" in answer.json()["objects"][0]
+
+    assert not asked_for()
+    stored.write_bytes(content[:-1] + b"S")
+    assert asked_for()
+    assert asked_for()  # not only the first time
+    api.preupload_lfs_files(repo, [CommitOperationAdd("model.safetensors", content)])
+    assert stored.read_bytes() == content
+    assert not asked_for()
+
+
 def test_a_flipped_byte_is_refused(api: HfApi, hub: LocalHub, repo: str) -> None:
     content = b"\0 the right bytes of a large file"
     url = _upload_address(api, repo, content)

@@ -93,6 +93,28 @@ def test_a_consumer_gets_the_logits_of_the_run(published: Path, hub: dict[str, s
         )
 
 
+def test_a_dry_run_says_what_is_there_and_does_nothing(
+    published: Path, tiny: Path, hub: dict[str, str], tmp_path: Path
+) -> None:
+    reader = {key: value for key, value in hub.items() if key != "HF_TOKEN"} | {"HF_HOME": str(tmp_path)}
+    look = ("publish", tiny / "tiny.yaml", "--run", published, "--hub", "remote", "--dry-run")
+    before = sorted(path.name for path in published.iterdir())
+    ended = fresh(*look, "--json", cwd=tiny, **reader)
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert {one["does"] for one in found["repositories"].values()} == {"nothing: tagged"}
+    assert found["upload_bytes"] == 0
+    ended = fresh(*look, "--tag", "v9", "--set", "license=mit", cwd=tiny, **reader)
+    assert "card not done yet" in ended.mistake  # the card of another licence is another one
+    assert sorted(path.name for path in published.iterdir()) == before
+
+
+def test_a_dry_run_before_the_stages_makes_nothing(tiny: Path, tmp_path: Path) -> None:
+    ended = fresh("publish", tiny / "tiny.yaml", "--dry-run", "--hub", "local", cwd=tmp_path)
+    assert "fetch, curate, train, merge, card not done yet" in ended.mistake
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_time_nothing_is_done_and_said_so(published: Path, tiny: Path, hub: dict[str, str]) -> None:
     before = (published / "release.json").read_bytes()
     ended = fresh(
