@@ -1,5 +1,6 @@
 """Provenance: every published file's hash tied to what made it; true, placeless, the same from the same run."""
 
+import datetime
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from modelcard.facts import MissingFactError
 from publish import provenance
 from publish.contents import files_of, kinds
-from publish.origins import base_of, commits_of
+from publish.origins import base_of, commits_of, data_of
 from recipe.disk import file_sha256, write_json
 from recipe.progress import Reporter
 from recipe.run import MANIFEST, Run
@@ -94,6 +95,20 @@ def test_the_statement_is_slsas(run: Run) -> None:
     assert metrics in details["byproducts"]
 
 
+def test_the_times_are_of_the_stages_that_made_it(run: Run) -> None:
+    stages = run.manifest["stages"]
+    for kind, first, last in (
+        ("base", "fetch", "fetch"),
+        ("data", "curate", "dataset"),
+        ("merged", "train", "merge"),
+    ):
+        times = read(run, kind)["predicate"]["runDetails"]["metadata"]
+        assert times["startedOn"] == stages[first]["started"]
+        took = times["finishedOn"], stages[last]["started"]
+        seconds = [datetime.datetime.fromisoformat(time).timestamp() for time in took]
+        assert seconds[0] - seconds[1] == round(stages[last]["seconds"])
+
+
 def test_base_and_data_by_content_where_they_are_no_repositories(run: Run) -> None:
     inputs = json.loads(run.path("inputs", "inputs.json").read_text())
     found = dependencies(read(run, "merged"))
@@ -104,6 +119,7 @@ def test_base_and_data_by_content_where_they_are_no_repositories(run: Run) -> No
     }
     assert inputs["base"]["revision"] == f"sha256-{found['base']['digest']['sha256'][:16]}"
     assert found["data"]["uri"] == "urn:notus:data:feedback.jsonl"
+    assert data_of({"data": inputs["data"] | {"name": "my data"}}).uri == "urn:notus:data:my%20data"
     assert found["data"]["digest"] == {"sha256": canonical_sha256(inputs["data"]["sha256"])}
     assert set(dependencies(read(run, "data"))) - {"code"} == {"data"}
     assert set(dependencies(read(run, "base"))) - {"code"} == {"base"}

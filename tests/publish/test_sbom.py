@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from publish.contents import files_of
+from publish.contents import files_of, kinds
 from publish.licenses import license_of
+from publish.provenance import material_of
+from publish.sbom import Material, render
 from recipe.disk import file_sha256
 from recipe.run import Run
 from tests.publish.prepared import prepared
@@ -28,6 +31,12 @@ def run(trained: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def read(run: Run, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run.path("provenance", kind, "sbom.cdx.json").read_text())
     return found
+
+
+def material(run: Run, kind: str) -> Material:
+    """What the stage rendered."""
+    files = {name: file_sha256(path) for name, path in files_of(run, kind, beside=("card",)).items()}
+    return material_of(run, kind, kinds(run, with_data=True)[kind], files)
 
 
 def by_ref(bill: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -141,4 +150,8 @@ def test_repositories_have_serial_numbers_of_their_own(run: Run) -> None:
     bills = [read(run, kind) for kind in KINDS]
     assert len({bill["serialNumber"] for bill in bills}) == len(KINDS)
     train = run.manifest["stages"]["train"]
+    again = [json.loads(json.dumps(render(material(run, kind)))) for kind in KINDS]
+    assert [bill["serialNumber"] for bill in again] == [bill["serialNumber"] for bill in bills]
+    other = replace(material(run, "adapter"), files={"README.md": "0" * 64})
+    assert render(other)["serialNumber"] != bills[2]["serialNumber"]
     assert bills[2]["metadata"]["timestamp"][:19] >= train["started"][:19]
