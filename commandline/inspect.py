@@ -94,7 +94,8 @@ def _show(found: "Published", checks: "list[Check]", reporter: "Reporter") -> No
 
     rows = []
     for check in checks:
-        said = f"{check.file}: {check.said}" if check.file is not None else check.said
+        said = check.said.removeprefix(f"{RESULTS[None]}: ")
+        said = said if check.file is None else f"{check.file}: {said}"
         rows.append((check.name, RESULTS[check.ok], printable(said)))
     reporter.table(("check", "result", "what"), rows, right=False)
     failed = sorted({check.name for check in checks if check.ok is False})

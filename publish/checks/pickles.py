@@ -7,7 +7,9 @@ import bz2
 import io
 import lzma
 import pickletools
+import re
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -28,6 +30,7 @@ CODE = frozenset((
 KEYS_OF_CODE = ("auto_map", "auto_mapping", "custom_pipelines", "trust_remote_code")
 _IMPORTS = frozenset(("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"))
 _CALLS = frozenset(("REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"))
+_NAMES = re.compile(r"[\w.]+ [\w.]+")  # module and name, as pickletools gives them
 MOST_OPERATIONS = 20_000
 LONGEST_ARGUMENT = 16 << 20  # bytes
 _PACKED = 1 << 20  # bytes of what is compressed that are looked at
@@ -125,11 +128,13 @@ def is_pickle(file: BinaryIO, size: int) -> bool:
     reader, stack, imported = _Bounded(file, size), _Stack(), False
     place = 0
     try:
-        for place, (operation, _, _) in enumerate(pickletools.genops(reader)):  # type: ignore[arg-type]
+        for place, (operation, argument, _) in enumerate(pickletools.genops(reader)):  # type: ignore[arg-type]
             if operation.name == "STOP":  # of text a full stop is the end by chance
                 return reader.has_protocol or imported or (len(stack) == 1 and file.tell() == size)
             if not stack.does(operation):
                 return False
+            if operation.name in {"GLOBAL", "INST"} and not _NAMES.fullmatch(str(argument)):
+                return reader.has_protocol  # two lines of text by chance: there is no such module
             imported |= operation.name in _IMPORTS
             called = imported and (reader.has_protocol or operation.name in _CALLS)
             if called or place == MOST_OPERATIONS:
@@ -207,9 +212,10 @@ def _numpy(head: bytes) -> str | None:
 
     stream = io.BytesIO(head)
     try:
-        version = npy.read_magic(stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        _, _, dtype = read(stream, max_header_size=10_000)
+        with warnings.catch_warnings(action="ignore"):  # of Python 2
+            version = npy.read_magic(stream)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            _, _, dtype = read(stream, max_header_size=10_000)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return "a NumPy array with an odd header"
     return "a NumPy array of pickled objects" if dtype.hasobject else None

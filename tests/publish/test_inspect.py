@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from publish.checks.folder import is_plain_name, parse_json, printable
 from publish.checks.pickles import is_pickle
+from publish.download import Published
 from publish.inspect import Check, inspect_folder
 from recipe.disk import file_sha256
 from recipe.errors import UserError
@@ -559,6 +560,21 @@ def test_a_base_is_what_its_content_tag_is_named_after(released: Released) -> No
     assert failed(look(released)) == set()
 
 
+@pytest.mark.parametrize(
+    ("revision", "fixed", "versions"),
+    [
+        ("v1.0.0", "tag", ["v1.0.0"]),
+        ("v2.0.0", "tag", ["v2.0.0"]),  # moved back to an old release, it does not pass for a new one
+        ("sha256-1a779a9927765950", "tag", ["sha256-1a779a9927765950", "v1.0.0", "v2.0.0"]),
+        ("a" * 40, "commit", ["sha256-1a779a9927765950", "v1.0.0", "v2.0.0"]),
+    ],
+)
+def test_which_versions_may_lie_at_a_revision(revision: str, fixed: str, versions: list[str]) -> None:
+    tags = ("sha256-1a779a9927765950", "v1.0.0", "v2.0.0")
+    found = Published(REPO_ID, "model", revision, "a" * 40, fixed, tags, {}, ())
+    assert list(found.versions) == versions
+
+
 def test_a_commit_may_be_of_one_of_several_tags(released: Released) -> None:
     assert failed(inspect_folder(released.folder, revision=("sha256-1a2b", TAG))) == set()
     assert ("statement", PROVENANCE) in failed(inspect_folder(released.folder, revision=("v8", "v9")))
@@ -614,6 +630,13 @@ def test_a_pickle_whose_string_is_longer_than_what_is_read_at_once() -> None:
 def test_an_endless_pickle_is_one() -> None:
     content = b"N" * 1_000_000
     assert is_pickle(io.BytesIO(content), len(content))
+
+
+def test_a_text_is_none_though_its_letters_are_operations() -> None:
+    """A mark, bytes, and an import of two lines, as in zlib's licence; `c` imports two lines as well."""
+    licence = b"(C)" + b" 1995-2013 somebody".ljust(41, b"-") + b"in no event, and\nwithout warranty\n"
+    for text in (licence, b"case of doubt\nno claim\nR", b"N", b"No.", b"."):
+        assert not is_pickle(io.BytesIO(text), len(text))
 
 
 def test_no_file_of_this_project_is_a_pickle() -> None:
