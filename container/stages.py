@@ -166,7 +166,7 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         UserError: No engine, no image, or nothing that the engine can start.
         SystemExit: A container ended with that code; it has said why.
     """
-    order = replace(order, recipe=_with_whole_paths(order.recipe))
+    order = replace(order, recipe=with_whole_paths(order.recipe))
     answers: dict[str, Any] = {}
     reported: tuple[str, ...] = ()
     with engine.connected() as client:
@@ -300,7 +300,7 @@ def _sources(recipe: Recipe) -> tuple[str, str, str]:
     return science.base_source, tokenizer, science.dataset_source
 
 
-def _with_whole_paths(recipe: Recipe) -> Recipe:
+def with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose local base and data are named by the paths under which a container finds them, too."""
     local = {
         key: str(whole_path(getattr(recipe.science, key)))

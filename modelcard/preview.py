@@ -35,7 +35,7 @@ pre code { background: none; padding: 0; overflow-wrap: normal; }
 table { border-collapse: collapse; display: block; overflow-x: auto; max-width: 100%; font-size: .94em; }
 th, td { border: 1px solid var(--line); padding: 6px 13px; text-align: left; vertical-align: top; }
 th { background: var(--shade); font-weight: 600; }
-th:empty { padding: 0; } thead:not(:has(th:not(:empty))) { display: none; }
+td code { white-space: nowrap; }
 blockquote { border-left: 4px solid var(--line); padding: .1em 0 .1em 16px; color: var(--soft); margin-left: 0; }
 blockquote p { margin: 0; }
 .front { font-size: .84em; color: var(--soft); margin-bottom: 30px; }

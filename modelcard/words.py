@@ -86,7 +86,7 @@ def machine(hardware: Hardware) -> str:
     if hardware.gpus:
         card = hardware.gpus[0]
         names = {gpu.name for gpu in hardware.gpus}
-        said = f"{hardware.devices} x {' and '.join(sorted(names))} ({memory(card.memory_bytes)} each)"
+        said = f"{hardware.devices} x {' and '.join(sorted(names))}, {memory(card.memory_bytes)} each"
     else:
         said = f"{plural(hardware.devices, 'process', 'processes')} on CPUs, no GPU"
     return said + (f", on {hardware.nodes} nodes" if hardware.nodes > 1 else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from container import engine, mounts, stages
-from container.stages import Order, Phase, phases
+from container.stages import Order, Phase, phases, with_whole_paths
 from recipe.errors import UserError
 from recipe.load import load_recipe
 from recipe.nodes import Nodes
@@ -273,3 +273,12 @@ def test_an_unpinned_recipe_is_not_even_begun(
     for command in ("publish", "run"):
         line = cli(command, "notus-7b-v1-lora", "--run", tmp_path / "run").mistake
         assert "model_revision and dataset_revision not pinned" in line
+
+
+def test_a_banner_is_named_by_a_path_that_a_container_finds_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = load_recipe("smoke", ["banner=art/mine.png", "banner_alt=A cat."])
+    assert with_whole_paths(mine).release.banner == str(tmp_path / "art" / "mine.png")
+    assert with_whole_paths(load_recipe("smoke")).release.banner == "builtin:notus"

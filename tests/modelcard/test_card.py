@@ -380,7 +380,7 @@ def test_the_original_run_stands_beside_one_of_the_same_science_only(
         "| held-out loss | ", " | 0.64321 |", " | 5 h 10 min |", " | 61,619 | 61,619 |", " | 8 x A100 40GB in GCP |",
         "over 252 held-out pairs", "| AlpacaEval (804 prompts, standard error 0.99) | 91.42 | 90.60 |",
         "none of these figures is this model's", "> **TruthfulQA:** UltraFeedback, of which these data were made",
-        "| trained on | 8 x NVIDIA A100-SXM4-40GB (39 GiB each) |", "| driver | 580.95.05 |",
+        "| trained on | 8 x NVIDIA A100-SXM4-40GB, 39 GiB each |", "| driver | 580.95.05 |",
         f"zephyr-7b-sft-full/tree/{REVISION}) at `{REVISION}`", "Notus is the south wind",
     ):  # fmt: skip
         assert line in card, line
