@@ -183,10 +183,8 @@ class Run:
         if self.is_current(stage):
             return self._nothing_to_do(stage, reporter)
         reporter.head(f"{stage.name}: {stage.does}")
-        inputs, code = (
-            self._inputs(stage),
-            code_of(),
-        )  # now: an edit while it works is not what it was made by
+        inputs = self._inputs(stage)
+        code = code_of()  # now: an edit while it works is not what it was made by
         partial = self.path(f".{stage.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)

@@ -173,7 +173,15 @@ def test_a_release_is_one_container_that_is_told_where_git_has_the_tag(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     monkeypatch.setattr(stages, "commit_of_tag", {"v3.0.0": "c" * 40}.get)
     (tmp_path / "key.pem").write_text("a key")
-    of = replace(order("release"), run=tmp_path / "run", key=tmp_path / "key.pem", data=True, dry_run=dry_run)
+    recipe = load_recipe("notus-7b-v1-lora", FULL, "v3.0.0")
+    of = replace(
+        order("release"),
+        recipe=recipe,
+        run=tmp_path / "run",
+        key=tmp_path / "key.pem",
+        data=True,
+        dry_run=dry_run,
+    )
     [phase] = phases(of, gpus=True)
     assert brief([phase]) == [("release", "bridge", True, False)]
     more = ("--dry-run",) if dry_run else ()
