@@ -224,7 +224,7 @@ def rot(online: Online, name: str) -> Path:
     return stored
 
 
-def test_a_download_that_breaks_is_gone_on_with(online: Online) -> None:
+def test_a_download_that_breaks_is_gone_on_with(online: Online, capsys: pytest.CaptureFixture[str]) -> None:
     class Torn(httpx2.SyncByteStream):
         def __init__(self, whole: bytes) -> None:
             self.whole = whole
@@ -241,6 +241,7 @@ def test_a_download_that_breaks_is_gone_on_with(online: Online) -> None:
     online.disturb("GET", "/lfs-files/", torn)
     online.publish()
     assert online.plans == []
+    assert "back: the connection to " in capsys.readouterr().out  # waited for as for all else
     assert online.all_tags() == [BASE, ADAPTER, MERGED]
 
 
@@ -259,6 +260,23 @@ def test_a_full_disk_leaves_nothing(online: Online, monkeypatch: pytest.MonkeyPa
         online.publish()
     assert online.all_tags() == []
     assert list(online.folder.glob(".readback*")) == []
+
+
+def test_a_disk_that_fills_up_at_the_end_is_said(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = os.fsync
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        UserError, match=r"the disk is full while release.json is written.*the same command goes on"
+    ):
+        online.publish()
+    assert not list(online.folder.glob("*release.json*"))
+    monkeypatch.setattr(os, "fsync", syncs)
+    assert online.publish()["published"] is False
+    assert (online.folder / "release.json").is_file()
 
 
 def test_what_a_killed_one_left_goes_and_what_another_one_reads_stays(online: Online) -> None:
