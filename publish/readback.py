@@ -77,26 +77,34 @@ def read_back(
     problems = []
     size = sum(facts.size for repo in released.values() for facts in repo.hashes.values())
     hub.reporter.say(f"  reading {size / 1e6:,.2f} MB back")
+    with room_on_disk(run.folder, "the release is read back into it"), _clean_cache(run) as cache:
+        for kind, repo in released.items():
+            for name, facts in repo.hashes.items():
+                if _download(hub, cache, kind, repo, name) == facts.sha256:
+                    continue
+                if mend:
+                    mend(kind, name)
+                if _download(hub, cache, kind, repo, name, again=True) != facts.sha256:
+                    problems.append(f"{repo.repo_id}: {name} comes back with other bytes")
+        if problems:
+            return ReadBack({}, problems)
+        bring_base(run, hub, cache, released)
+        return _loaded(run, hub, released, load, cache)
+
+
+@contextlib.contextmanager
+def room_on_disk(folder: Path, doing: str) -> Iterator[None]:
+    """Make of a disk that fills up one line.
+
+    Raises:
+        UserError: It did.
+    """
     try:
-        with _clean_cache(run) as cache:
-            for kind, repo in released.items():
-                for name, facts in repo.hashes.items():
-                    if _download(hub, cache, kind, repo, name) == facts.sha256:
-                        continue
-                    if mend:
-                        mend(kind, name)
-                    if _download(hub, cache, kind, repo, name, again=True) != facts.sha256:
-                        problems.append(f"{repo.repo_id}: {name} comes back with other bytes")
-            if problems:
-                return ReadBack({}, problems)
-            bring_base(run, hub, cache, released)
-            return _loaded(run, hub, released, load, cache)
+        yield
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise UserError(
-            f"{run.folder}: the disk is full while the release is read back into it; make room"
-        ) from error
+        raise UserError(f"{folder}: the disk is full while {doing}; make room") from error
 
 
 def other_rows(run: Run, rows: Mapping[str, int]) -> str:

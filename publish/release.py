@@ -20,7 +20,7 @@ from publish.guard import refuse_faulty_cards, refuse_other_base, refuse_unfit_f
 from publish.loading import Load, load_in_a_process
 from publish.plan import RepoPlan, TakenError, plan_repositories, show_plan
 from publish.push import addition, push, refuse_other_listing, upload
-from publish.readback import ReadBack, Released, read_back
+from publish.readback import ReadBack, Released, read_back, room_on_disk
 from publish.retry import PatientHub, patient
 from publish.tags import in_order, tag, tag_content
 from recipe.disk import read_json, refuse_full_disk, write_json
@@ -228,7 +228,8 @@ def _read_all_back(
 
 
 def _record(run: Run, release: Mapping[str, Any]) -> None:
-    write_json(run.path("release.json"), release)
+    with room_on_disk(run.folder, "release.json is written"):
+        write_json(run.path("release.json"), release)
 
 
 def _link(repo: Repo, version: str) -> str:

@@ -35,11 +35,15 @@ def tree_sha256(root: Path, name: str) -> dict[str, dict[str, Any]]:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: aside, flushed to the disk, renamed."""
     aside = path.with_name(f".{path.name}.partial")
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:  # a full disk
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: object) -> None:

@@ -52,15 +52,38 @@ def test_a_lost_answer_to_the_commit_is_no_second_commit(online: Online) -> None
         commit = released["repositories"][kind]["commit"]
         assert online.commits(repo) == [commit]
         assert online.tags(repo) == {"v0.1.0": commit}
+    assert online.requests("POST", "/commit/") == 3  # looked for before anything is sent again
 
 
 def test_a_lost_answer_to_a_tag_is_recognised(online: Online) -> None:
     online.disturb("POST", "/tag/", lost, lost, lost, lost)
     online.publish()
     assert online.all_tags() == [BASE, ADAPTER, MERGED]
+    assert online.requests("POST", "/tag/") == 4
 
 
-def test_a_commit_that_lands_while_it_is_sent_again(online: Online) -> None:
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_tag_that_another_one_makes_at_that_moment(online: Online, mine: bool) -> None:
+    def makes(request: httpx2.Request, _: object) -> None:
+        first = online.api.list_repo_commits(ADAPTER)[-1].commit_id
+        commit = request.url.path.rpartition("/")[2] if mine else first
+        online.api.create_tag(ADAPTER, tag="v0.1.0", revision=commit)
+
+    online.disturb("POST", f"{ADAPTER}/tag/", makes)
+    if mine:
+        online.publish()
+        assert online.all_tags() == [BASE, ADAPTER, MERGED]
+    else:
+        with pytest.raises(
+            UserError, match=f"{ADAPTER}: somebody else has put the tag v0.1.0 on other content"
+        ):
+            online.publish()
+        assert online.all_tags() == [ADAPTER]
+
+
+def test_a_commit_that_lands_while_it_is_sent_again(
+    online: Online, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The answer was 504, the head not there yet when we looked, and the second try finds its parent stale."""
     online.publish()
     before = online.api.list_repo_refs(ADAPTER)
@@ -80,6 +103,7 @@ def test_a_commit_that_lands_while_it_is_sent_again(online: Online) -> None:
     released = online.publish(online.run("v0.2.0"))
     assert online.plans == []
     assert online.requests("POST", f"{ADAPTER}/commit/") == 3
+    assert "has moved" not in capsys.readouterr().out
     assert online.commits(ADAPTER) == [released["repositories"]["adapter"]["commit"], old["targetCommit"]]
 
 
@@ -157,8 +181,11 @@ def test_a_moved_head_is_planned_for_anew_once(online: Online) -> None:
         online.disturb("POST", f"{ADAPTER}/commit/", again)
 
     online.disturb("POST", f"{ADAPTER}/commit/", again)
+    before = online.requests("POST", f"{ADAPTER}/commit/main")
     with pytest.raises(UserError, match=f"{ADAPTER}: somebody else pushes to it"):
         online.publish(online.run("v0.2.0"))
+    # Twice ours, and once before each theirs.
+    assert online.requests("POST", f"{ADAPTER}/commit/main") - before == 4
     assert online.tags(ADAPTER) == {"v0.1.0": commit}
     assert online.tags(MERGED).keys() == {"v0.1.0"}
 
@@ -197,7 +224,7 @@ def rot(online: Online, name: str) -> Path:
     return stored
 
 
-def test_a_download_that_breaks_is_gone_on_with(online: Online) -> None:
+def test_a_download_that_breaks_is_gone_on_with(online: Online, capsys: pytest.CaptureFixture[str]) -> None:
     class Torn(httpx2.SyncByteStream):
         def __init__(self, whole: bytes) -> None:
             self.whole = whole
@@ -214,6 +241,7 @@ def test_a_download_that_breaks_is_gone_on_with(online: Online) -> None:
     online.disturb("GET", "/lfs-files/", torn)
     online.publish()
     assert online.plans == []
+    assert "back: the connection to " in capsys.readouterr().out  # waited for as for all else
     assert online.all_tags() == [BASE, ADAPTER, MERGED]
 
 
@@ -232,6 +260,23 @@ def test_a_full_disk_leaves_nothing(online: Online, monkeypatch: pytest.MonkeyPa
         online.publish()
     assert online.all_tags() == []
     assert list(online.folder.glob(".readback*")) == []
+
+
+def test_a_disk_that_fills_up_at_the_end_is_said(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = os.fsync
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        UserError, match=r"the disk is full while release.json is written.*the same command goes on"
+    ):
+        online.publish()
+    assert not list(online.folder.glob("*release.json*"))
+    monkeypatch.setattr(os, "fsync", syncs)
+    assert online.publish()["published"] is False
+    assert (online.folder / "release.json").is_file()
 
 
 def test_what_a_killed_one_left_goes_and_what_another_one_reads_stays(online: Online) -> None:
