@@ -133,7 +133,9 @@ def show(ended: Sequence[Ended], reporter: Reporter) -> None:
         ],
     )
     if skipped := sum(one.how == NO_MOUNT for one in ended):
-        reporter.warn(f"{skipped} points with a small disk were not tried: {NO_MOUNT}")
+        reporter.warn(
+            f"{skipped} points with a small disk were not tried: {NO_MOUNT}; others were, with /dev/full"
+        )
     for one in ended:
         if one.how == WRONG:
             reporter.say(f"\nwrong: {one.point} {one.point.key or ''}; to repeat it: -- --only {one.point}")

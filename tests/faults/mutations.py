@@ -24,7 +24,7 @@ SEEN_BY = {
     "is_impatient": ("503", "commit", "has passed, and ended the call"),
     "does_not_wait_as_asked": ("429", "commit", "was asked to wait"),
     "gives_up_with_a_traceback": ("down", "commit", "exit code 1"),
-    "counts_a_full_disk_as_a_bug": ("disk-full", "", "exit code 1"),
+    "counts_a_full_disk_as_a_bug": ("disk-full", "lfs-files", "exit code 1"),
 }
 SEEN_BY_CONTEST = {
     "does_not_compare_trees": "publishers say that they have won",

@@ -1,21 +1,20 @@
 """One fault point: a release that meets one fault, what is to hold after it, and the plain call that completes it."""
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import mmap
-import os
 import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.faults.disk import full_at, small_disk
 from tests.faults.exchange import Exchange, Key, Seen, Trap, read_journal
-from tests.faults.kinds import DISK, KINDS, SECONDS_ASKED, SMALL_DISK, SMALL_DISKS, fill
+from tests.faults.kinds import KINDS, SECONDS_ASKED, SMALL_DISK, SMALL_DISKS, fill
 from tests.faults.processes import Client, Outcome, serving
 from tests.faults.stored import Stored, fsck, left_over, look, tag_problems
 from tests.faults.tiny import VERSION, copy_run, made_anew, size_of
@@ -101,13 +100,13 @@ class Bench:
     Args:
         folder: Everything goes there; its `empty/` is a Hub with nothing in it.
         listener: The Hub's address.
+        mounts: Whether this process may mount a disk.
     """
 
-    def __init__(self, folder: Path, listener: socket.socket) -> None:
-        self.folder, self.listener = folder, listener
+    def __init__(self, folder: Path, listener: socket.socket, *, mounts: bool) -> None:
+        self.folder, self.listener, self.mounts = folder, listener, mounts
         self.empty = folder / "empty"
         self.shared = mmap.mmap(-1, mmap.PAGESIZE)
-        self.mounts = _own_mounts()
 
     def undisturbed(self, recipe: Path, run: Path) -> Whole:
         """Make the release without a fault, twice in the same place, and return all that is known of it.
@@ -147,7 +146,7 @@ class Bench:
         return whole
 
     def _publish(self, arguments: tuple[str, ...], run: Path, hub: Path, name: str, journal: Path) -> None:
-        with serving(self.listener, hub, journal, self.shared, lambda _: None):
+        with serving(self.listener, hub, journal, self.shared, _let_be):
             ended = self.client(arguments, run, self.folder, name).wait()
         if ended.code:
             raise RuntimeError(f"the undisturbed release ended with {ended.code}: {ended.err}")
@@ -179,14 +178,17 @@ class Bench:
         """Try one fault point; `defect` breaks the first client's code on purpose."""
         started = time.monotonic()
         kind = KINDS.get(point.kind)
-        small = kind is None or kind.disk
-        if small and not self.mounts:
-            return Ended(point, NO_MOUNT, [], "", 0.0)
+        small = (kind is None or kind.disk) and self.mounts
+        trap = _trap(point, kind.do, lasting=kind.lasting) if kind else _let_be
+        if (kind is None or kind.disk) and not self.mounts:
+            if (number := _download_of(point, whole)) is None:
+                return Ended(point, NO_MOUNT, [], "", 0.0)
+            trap, defect = _let_be, partial(full_at, number)
         with made_anew(self.folder / "point") as place:
             hub = Path(shutil.copytree(self.empty, place / "hub"))
-            with _disk(place / "disk", whole) if small else contextlib.nullcontext(place) as disk:
+            room = size_of(whole.run) * 2 + whole.size * 4 + (8 << 20)
+            with small_disk(place / "disk", room) if small else contextlib.nullcontext(place) as disk:
                 run = copy_run(whole.run, disk / "run")
-                trap = (lambda _: None) if kind is None else _trap(point, kind.do, lasting=kind.lasting)
                 if kind is None:
                     fill(disk, leave=int(whole.size * SMALL_DISKS[point.number]))
                 patience = {"NOTUS_RETRY_SECONDS": str(kind.patience if kind else 3.0)}
@@ -206,7 +208,7 @@ class Bench:
                 done = first.code == 0
                 if done:
                     wrong += _after_all(first, whole, after, run)
-                with serving(self.listener, hub, place / "second.jsonl", self.shared, lambda _: None):
+                with serving(self.listener, hub, place / "second.jsonl", self.shared, _let_be):
                     second = self.client(whole.arguments, run, place, "second", patience).wait()
                 wrong += [
                     f"re-run: {line}" for line in _after_all(second, whole, look(hub, whole.wanted), run)
@@ -214,6 +216,16 @@ class Bench:
                 wrong += fsck(hub) + left_over(hub)
         how = WRONG if wrong else AT_ONCE if done else AGAIN
         return Ended(point, how, wrong, first.said, time.monotonic() - started)
+
+
+def _let_be(_: Key) -> None:
+    pass
+
+
+def _download_of(point: Point, whole: Whole) -> int | None:
+    """Return the number of the download that a point is at; None if it is at none."""
+    downloads = [seen.key for seen in whole.requests if KINDS["disk-half"].at(seen)]
+    return downloads.index(point.key) if point.key in downloads else None
 
 
 def _trap(point: Point, do: Callable[[Exchange], object], *, lasting: bool) -> Trap:
@@ -302,25 +314,3 @@ def wanted_of(
 def listing_of(run: Path) -> frozenset[str]:
     """Return the paths of a run folder, but for its lock."""
     return frozenset(path.relative_to(run).as_posix() for path in run.rglob("*") if path.name != ".lock")
-
-
-def _own_mounts() -> bool:
-    """Take this process's mounts apart from the machine's. Return whether it may."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    clone_newns = 0x00020000
-    if libc.unshare(clone_newns):
-        return False
-    return not subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False).returncode
-
-
-@contextlib.contextmanager
-def _disk(place: Path, whole: Whole) -> Iterator[Path]:
-    """Mount a disk in memory with room for run and release."""
-    place.mkdir()
-    room = size_of(whole.run) * 2 + whole.size * 4 + (8 << 20)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "notus", str(place)], check=True)
-    os.environ[DISK] = str(place)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)

@@ -9,9 +9,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from tests.faults.disk import own_mounts
 from tests.faults.points import Bench, Ended, Point, Whole
 
 BACKLOG = 128
+NO_MOUNTS = "NOTUS_FAULTS_NO_MOUNTS"  # set: as where nothing may be mounted
 
 
 class Workers:
@@ -103,6 +105,7 @@ def _work(folder: Path, listener: socket.socket, connection: "Connection[Any, An
     import shutil
     import traceback
 
+    mounts = NO_MOUNTS not in os.environ and own_mounts()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "HF_TOKEN_PATH"):
@@ -123,7 +126,7 @@ def _work(folder: Path, listener: socket.socket, connection: "Connection[Any, An
     from tests.faults.contest import contest
     from tests.faults.defects import DEFECTS
 
-    bench = Bench(folder, listener)
+    bench = Bench(folder, listener, mounts=mounts)
     while True:
         try:
             question = connection.recv()
