@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from google.protobuf.json_format import ParseDict, ParseError  # type: ignore[import-untyped]
-from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import (  # type: ignore[import-untyped]
+from google.protobuf.json_format import ParseDict, ParseError
+from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import (
     Provenance,
 )
-from in_toto_attestation.v1.statement import STATEMENT_TYPE_URI, Statement  # type: ignore[import-untyped]
-from in_toto_attestation.v1.statement_pb2 import (  # type: ignore[import-untyped]
+from in_toto_attestation.v1.statement import STATEMENT_TYPE_URI, Statement
+from in_toto_attestation.v1.statement_pb2 import (
     Statement as StatementMessage,
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
