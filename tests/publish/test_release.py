@@ -110,13 +110,13 @@ def test_a_dry_run_says_what_is_there_and_does_nothing(
     assert {one["does"] for one in found["repositories"].values()} == {"nothing: tagged"}
     assert found["upload_bytes"] == 0
     ended = fresh(*look, "--tag", "v9", "--set", "license=mit", cwd=tiny, **reader)
-    assert "card not done yet" in ended.mistake  # the card of another licence is another one
+    assert "card, provenance not done yet" in ended.mistake  # the card of another licence is another one
     assert sorted(path.name for path in published.iterdir()) == before
 
 
 def test_a_dry_run_before_the_stages_makes_nothing(tiny: Path, tmp_path: Path) -> None:
     ended = fresh("publish", tiny / "tiny.yaml", "--dry-run", "--hub", "local", cwd=tmp_path)
-    assert "fetch, curate, train, merge, card not done yet" in ended.mistake
+    assert "fetch, curate, train, merge, card, provenance not done yet" in ended.mistake
     assert list(tmp_path.iterdir()) == []
 
 
