@@ -15,6 +15,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 from yaml import YAMLError
 
+from publish.checks.pickles import is_pickle
 from publish.contents import Repo, files_of, kinds
 from publish.plan import RepoPlan
 from publish.retry import PatientHub
@@ -52,7 +53,11 @@ def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
                 raise UserError(f"{where} can't be read; `chmod u+r {path}`")
             with path.open("rb") as file:
                 start = file.read(4)
-            if NEVER.fullmatch(name) or PICKLE.match(start) or start == ZIP:
+                file.seek(0)
+                pickle = PICKLE.match(start) is not None
+                if path.suffix == ".safetensors":  # the length of its header may start like one
+                    pickle = is_pickle(file, path.stat().st_size)
+            if NEVER.fullmatch(name) or pickle or start == ZIP:
                 raise UserError(
                     f"{where} is not published: a pickle, or the trainer's own; remove it from {path}"
                 )
