@@ -32,7 +32,6 @@ NEVER = re.compile(
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 start
 ZIP = b"PK\x03\x04"  # how torch.save's archive starts; nothing of a release is one
 DATA_FILES = (".parquet",)  # texts of others, which may name any path
-CHUNK = 1 << 22
 
 
 def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
