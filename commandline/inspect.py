@@ -60,19 +60,21 @@ def inspect_repository(
         from publish.checks.signature import refuse_no_public_key
         from publish.download import downloaded, find
         from publish.inspect import inspect_folder
+        from publish.retry import patient
 
         if public_key is not None:
             refuse_no_public_key(public_key)
-        found = find(repo, revision)
-        reporter.head(f"verify: {found.repo_id} ({found.repo_type}) at {revision}")
-        with downloaded(found, reporter) as (folder, came):
-            checks = came + inspect_folder(
-                folder,
-                repo_id=found.repo_id,
-                revision=found.versions,
-                public_key=public_key,
-                repo_type=found.repo_type,
-            )
+        with patient(reporter) as online:
+            found = find(online, repo, revision)
+            reporter.head(f"verify: {found.repo_id} ({found.repo_type}) at {revision}")
+            with downloaded(online, found) as (folder, came):
+                checks = came + inspect_folder(
+                    folder,
+                    repo_id=found.repo_id,
+                    revision=found.versions,
+                    public_key=public_key,
+                    repo_type=found.repo_type,
+                )
     _show(found, checks, reporter)
     return {
         "ok": all(check.ok is not False for check in checks),

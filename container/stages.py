@@ -25,6 +25,7 @@ from container.mounts import (
     token_file,
 )
 from container.room import hub_cache
+from publish.keys import password
 from recipe.code import TAGGED, commit_of_tag
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
@@ -258,8 +259,8 @@ def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict
             found[TOKEN] = token
         if phase.signs and order.key:
             found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
-            if password := os.environ.get("NOTUS_SIGNING_PASSWORD"):
-                found[SIGNING_PASSWORD] = stack.enter_context(secret_file(password.encode(), user))
+            if secret := password():
+                found[SIGNING_PASSWORD] = stack.enter_context(secret_file(secret, user))
         yield found
 
 

@@ -67,7 +67,7 @@ def render(facts: Facts, kind: Kind) -> str:
             scores=scores,
             title=title,
             metric_name=metric_name,
-            truthfulqa=_truthfulqa(facts, [score.task for score in scores]),
+            truthfulqa=_truthfulqa(facts, [name for score in scores for name in (score.task, *score.holds)]),
             citations=citations(facts),
         )
     )
@@ -94,9 +94,9 @@ def _science(facts: Facts) -> dict[str, object]:
     return {key: values[key] for key in SCIENCE_SHOWN if values[key] != UNSAID.get(key)}
 
 
-def _truthfulqa(facts: Facts, tasks: list[str]) -> str | None:
-    """Return the note on TruthfulQA if a figure on it is on the card."""
-    if facts.original is not None or any(map(names_truthfulqa, tasks)):
+def _truthfulqa(facts: Facts, measured: list[str]) -> str | None:
+    """Return the note on TruthfulQA if a figure on it, or one that it is a part of, is on the card."""
+    if facts.original is not None or any(map(names_truthfulqa, measured)):
         return truthfulqa_note(facts.data)
     return None
 

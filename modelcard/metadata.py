@@ -48,7 +48,7 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
     if any(datasets):
         common["datasets"] = list(dict.fromkeys(filter(None, datasets)))
     common["tags"] = list(dict.fromkeys([*release.tags, "notus"]))
-    if results := [eval_result(score) for score in scores_for(facts, kind)]:
+    if results := [eval_result(score, kind) for score in scores_for(facts, kind)]:
         common["model-index"] = eval_results_to_model_index(release.model_name, results)
     return common
 
@@ -69,14 +69,16 @@ def metric_name(score: Score) -> str:
     return score.metric if score.filter == "none" else f"{score.metric}, {score.filter}"
 
 
-def eval_result(score: Score) -> EvalResult:
-    """Return a figure as the Hub's client has it."""
+def eval_result(score: Score, kind: Kind) -> EvalResult:
+    """Return a figure as the Hub's client has it, on the card of a repository of this kind."""
     path, config, split = score.dataset
     arguments = {
         "num_few_shot": score.shots,
         "task": score.task,
         "version": score.version,
         "stderr": score.stderr,
+        "limit": score.limit,
+        "weights": score.weights if score.weights != kind else None,
     }
     return EvalResult(
         task_type="text-generation",

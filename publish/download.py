@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
@@ -19,9 +20,8 @@ from publish.checks.folder import MOST_FILES, is_plain_name
 from publish.contents import hash_file
 from publish.data import refuse_no_repository_name
 from publish.inspect import Check
+from publish.retry import PatientHub
 from recipe.errors import UserError
-from recipe.hub import hub_errors
-from recipe.progress import Reporter
 
 AT_A_TIME = 4
 _PREFIXES = {"models/": "model", "datasets/": "dataset"}
@@ -68,40 +68,44 @@ class Published:
         return sum(file.size for file in self.files.values())
 
 
-def find(repo: str, revision: str) -> Published:
+def find(hub: PatientHub, repo: str, revision: str) -> Published:
     """Ask the Hub what a repository is at a revision.
 
     Args:
+        hub: The Hub.
         repo: `owner/name`, of a model or else of a data set; `datasets/owner/name` for a data set only.
         revision: A tag or a commit id; a branch is found too, and is not `fixed`.
 
     Raises:
-        UserError: There is no such repository or revision, or the Hub can't be reached.
+        UserError: There is no such repository or revision, or the Hub does not answer.
     """
-    api = HfApi()
     prefix = next((prefix for prefix in _PREFIXES if repo.startswith(prefix)), "")
     repo_id = repo.removeprefix(prefix)
     if repo_id.count("/") != 1:
         raise UserError(f"{repo}: not a repository; with --revision write owner/name or datasets/owner/name")
     refuse_no_repository_name("with --revision", repo_id)
-    repo_type = _PREFIXES[prefix] if prefix else _type_of(api, repo_id)
+    repo_type = _PREFIXES[prefix] if prefix else _type_of(hub, repo_id)
+    doing = f"reading {repo_id}"
+    refs = hub.ask(doing, lambda: hub.api.list_repo_refs(repo_id, repo_type=repo_type))
+    tags = {ref.name: ref.target_commit for ref in refs.tags}
+    asked = tags.get(revision, revision)
     try:
-        with hub_errors(f"reading {repo_id}"):
-            refs = api.list_repo_refs(repo_id, repo_type=repo_type)
-            tags = {ref.name: ref.target_commit for ref in refs.tags}
-            asked = tags.get(revision, revision)
-            info = api.repo_info(repo_id, revision=asked, repo_type=repo_type)
-            assert info.sha is not None
-            entries = api.list_repo_tree(repo_id, revision=info.sha, recursive=True, repo_type=repo_type)
-            listed = list(islice((one for one in entries if isinstance(one, RepoFile)), MOST_FILES + 1))
+        info = hub.ask(doing, lambda: hub.api.repo_info(repo_id, revision=asked, repo_type=repo_type))
     except UserError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
             known = ", ".join(sorted(tags)[-3:]) or "none"
             raise UserError(f"{repo_id}: no revision {revision} there; its tags: {known}") from error
         raise
+    assert info.sha is not None
+    commit = info.sha
+
+    def list_files() -> list[RepoFile]:
+        entries = hub.api.list_repo_tree(repo_id, revision=commit, recursive=True, repo_type=repo_type)
+        return list(islice((one for one in entries if isinstance(one, RepoFile)), MOST_FILES + 1))
+
+    listed = hub.ask(doing, list_files)
     if len(listed) > MOST_FILES:
         raise UserError(f"{repo_id}: more than {MOST_FILES:,} files; no release has so many")
-    commit = info.sha
     fixed = "tag" if revision in tags else "commit" if _COMMIT.fullmatch(revision) else None
     plain = {one.path for one in listed if is_plain_name(one.path) and one.path.split("/")[0] != ".cache"}
     return Published(
@@ -117,11 +121,11 @@ def find(repo: str, revision: str) -> Published:
 
 
 @contextmanager
-def downloaded(found: Published, reporter: Reporter) -> Iterator[tuple[Path, list[Check]]]:
+def downloaded(hub: PatientHub, found: Published) -> Iterator[tuple[Path, list[Check]]]:
     """Yield a folder with the files, which goes after, and whether all came as the Hub lists them.
 
     Raises:
-        UserError: There is no room for them, or the Hub can't be reached any more.
+        UserError: There is no room for them, or the Hub does not answer any more.
     """
     with tempfile.TemporaryDirectory(prefix="notus-verify-") as cache:
         if (free := shutil.disk_usage(cache).free) < found.size:
@@ -133,11 +137,11 @@ def downloaded(found: Published, reporter: Reporter) -> Iterator[tuple[Path, lis
         folder.mkdir()
         checks = [_revision_check(found)]
         checks += [Check("download", False, "not a name that a release has", name) for name in found.kept]
-        with reporter.bar("files", len(found.files)) as bar, ThreadPoolExecutor(AT_A_TIME) as pool:
+        with hub.reporter.bar("files", len(found.files)) as bar, ThreadPoolExecutor(AT_A_TIME) as pool:
 
             def come(file: RepoFile) -> str | None:
                 try:
-                    return _come(found, file, Path(cache) / "hub", folder)
+                    return _come(hub, found, file, Path(cache) / "hub", folder)
                 finally:
                     bar.advance()
 
@@ -150,21 +154,20 @@ def downloaded(found: Published, reporter: Reporter) -> Iterator[tuple[Path, lis
         yield folder, checks
 
 
-def _come(found: Published, file: RepoFile, cache: Path, folder: Path) -> str | None:
+def _come(hub: PatientHub, found: Published, file: RepoFile, cache: Path, folder: Path) -> str | None:
     """Download a file and link it into `folder`. Return what is wrong with it as it came."""
     link = folder / file.path
+
+    def download() -> str:
+        return hub.api.hf_hub_download(
+            found.repo_id, file.path, revision=found.commit, repo_type=found.repo_type, cache_dir=cache
+        )
+
     try:
-        with hub_errors(f"downloading {found.repo_id}"):
-            came = hf_hub_download(
-                found.repo_id,
-                file.path,
-                revision=found.commit,
-                repo_type=found.repo_type,
-                cache_dir=cache,
-            )
+        came = hub.ask(f"downloading {found.repo_id}", download)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(Path(came).resolve())
-    except (UserError, HfHubHTTPError) as error:
+    except UserError as error:
         answer = _answer(error)
         if answer is None:  # not this file, but the network
             raise
@@ -197,12 +200,12 @@ def _difference(path: Path, file: RepoFile) -> str | None:
     return None if here == listed else f"came with {what} {here[:12]}..., the Hub lists {listed[:12]}..."
 
 
-def _type_of(api: HfApi, repo_id: str) -> str:
+def _type_of(hub: PatientHub, repo_id: str) -> str:
     """Return `model` or `dataset`, whichever there is; a model if there are both."""
     for repo_type in ("model", "dataset"):
+        look = partial(hub.api.repo_info, repo_id, repo_type=repo_type)
         try:
-            with hub_errors(f"looking for {repo_id}"):
-                api.repo_info(repo_id, repo_type=repo_type)
+            hub.ask(f"looking for {repo_id}", look)
         except UserError as error:
             if not isinstance(error.__cause__, RepositoryNotFoundError):
                 raise

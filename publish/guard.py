@@ -15,6 +15,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 from yaml import YAMLError
 
+from publish.checks.pickles import is_pickle
 from publish.contents import Repo, files_of, kinds
 from publish.plan import RepoPlan
 from publish.retry import PatientHub
@@ -31,7 +32,6 @@ NEVER = re.compile(
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 start
 ZIP = b"PK\x03\x04"  # how torch.save's archive starts; nothing of a release is one
 DATA_FILES = (".parquet",)  # texts of others, which may name any path
-CHUNK = 1 << 22
 
 
 def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
@@ -52,7 +52,11 @@ def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
                 raise UserError(f"{where} can't be read; `chmod u+r {path}`")
             with path.open("rb") as file:
                 start = file.read(4)
-            if NEVER.fullmatch(name) or PICKLE.match(start) or start == ZIP:
+                file.seek(0)
+                pickle = PICKLE.match(start) is not None
+                if path.suffix == ".safetensors":  # the length of its header may start like one
+                    pickle = is_pickle(file, path.stat().st_size)
+            if NEVER.fullmatch(name) or pickle or start == ZIP:
                 raise UserError(
                     f"{where} is not published: a pickle, or the trainer's own; remove it from {path}"
                 )

@@ -51,9 +51,18 @@ def signer_of(key: Path | None, *, keyless: bool = False) -> Signer | None:
 
 
 def password() -> bytes | None:
-    """Return the password of the key: from the environment, or from the file that this names."""
+    """Return the password of the key: from the environment, or from the file that this names.
+
+    Raises:
+        UserError: That file can't be read.
+    """
     if path := os.environ.get(PASSWORD_PATH):
-        return Path(path).read_bytes()
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{PASSWORD_PATH}: {path} can't be read ({error.strerror}); name a file that holds the password"
+            ) from None
     return os.environ[PASSWORD].encode() if os.environ.get(PASSWORD) else None
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict, cast
 
+from recipe.secret import SIGNING, TOKENS, environment_without
+
 
 class Question(TypedDict):
     """What is to be loaded.
@@ -51,18 +53,17 @@ Load = Callable[[Question], Answer]
 
 
 def load_in_a_process(question: Question) -> Answer:
-    """Load a release as a consumer does, from the cache alone: without network, and without the token.
+    """Load a release as a consumer does, from the cache alone: without network, and without any secret.
 
     Raises:
         LoadError: It can't be loaded.
     """
     home = Path(question["cache"]).parent
-    kept = {key: value for key, value in os.environ.items() if key not in {"HF_TOKEN", "HF_TOKEN_PATH"}}
     here = str(Path(__file__).parents[1])
     ended = subprocess.run(
         [sys.executable, "-m", "publish.loading"],
         input=json.dumps(question),
-        env=kept
+        env=environment_without((*TOKENS, *SIGNING))
         | {"HF_HOME": str(home), "HF_HUB_CACHE": question["cache"], "HF_DATASETS_CACHE": f"{home}/datasets"}
         | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from modelcard.facts import MissingFactError
+from modelcard.facts.missing import MEND, MissingFactError
 from publish.data import DATA
 from recipe.disk import read_json
 from recipe.run import Run
@@ -107,4 +107,4 @@ def read(run: Run, *parts: str) -> Any:
 
 def missing(name: str) -> MissingFactError:
     """Return the error that says what the run lacks."""
-    return MissingFactError(f"the provenance needs {name}, which this run does not have")
+    return MissingFactError(f"the provenance needs {name}, which this run does not have; {MEND}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recipe.schema import is_commit
+from recipe.secret import SIGNING, TOKENS, environment_without
 
 ROOT = Path(__file__).parent.parent
 REVISION, TAGGED = "NOTUS_REVISION", "NOTUS_TAGGED"
@@ -71,7 +72,7 @@ def commit_of_tag(tag: str, root: Path = ROOT) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git says in a folder; None if it refuses, or is not there."""
-    environment = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
+    environment = environment_without((*ELSEWHERE, *TOKENS, *SIGNING))
     try:
         ended = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -19,6 +19,7 @@ from recipe.nodes import Nodes
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
+from recipe.secret import SIGNING, environment_without
 
 ENDING_SECONDS = 30
 MEETING_SECONDS = 1800  # one node may have a base to download that another has already
@@ -132,7 +133,7 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
         command += [f"--nproc-per-node={devices}", "-m", "recipe.launch"]
         command += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
-        code = _run_to_the_end(command, {"OMP_NUM_THREADS": str(threads), **os.environ})
+        code = _run_to_the_end(command, {"OMP_NUM_THREADS": str(threads), **environment_without(SIGNING)})
         if (aside / MISTAKE).is_file():
             raise UserError((aside / MISTAKE).read_text(encoding="utf-8"))
         met = (aside / MET).exists()

@@ -31,7 +31,9 @@ REVISION_OF = {
     "dataset": "dataset_revision",
 }
 
-OF_ONE_MODEL = {"banner", "banner_alt", "story", "why_name", "license_reason", "sources"}
+OF_ONE_MODEL = {"banner", "banner_alt", "developers", "story", "why_name", "license_reason", "sources"}
+# Changes of the science that no story is about: it tells of base, data and hyperparameters.
+NOT_TOLD = {*REVISION_OF.values(), "seed"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -229,7 +231,8 @@ def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return `values` laid over `under`.
 
     A revision, a format, numbers of rows and tokens, a licence and where the pairs are published are of one data set;
-    what the cards tell is of one model: neither its name nor its base or its data are another's.
+    what the cards tell is of one model: neither its name nor its base or its data are another's; and the story of one
+    way to make it.
     """
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:
@@ -237,6 +240,8 @@ def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         stale |= {"hub_dataset_id", "dataset_license"}
     if values.keys() & {"model_name_or_path", "dataset", "model_name"}:
         stale |= OF_ONE_MODEL
+    if values.keys() & Science.model_fields.keys() - NOT_TOLD:
+        stale.add("story")
     return {key: value for key, value in under.items() if key not in stale} | values
 
 

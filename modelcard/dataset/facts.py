@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelcard.dataset.columns import Layout
-from modelcard.facts import MissingFactError
+from modelcard.facts.missing import MEND, MissingFactError
 from recipe.disk import read_json
 from recipe.run import Run
 from recipe.schema import Recipe
@@ -156,4 +156,4 @@ def hold(part: Mapping[str, Any], keys: Iterable[str], file: str, above: str = "
 
 def missing(what: str, where: str) -> MissingFactError:
     """Return the error that says which fact is missing, and where it should be."""
-    return MissingFactError(f"the data set's card needs {what}, which {where} does not have")
+    return MissingFactError(f"the data set's card needs {what}, which {where} does not have; {MEND}")

@@ -26,6 +26,7 @@ class Score:
     Attributes:
         task: As the harness calls it.
         parts: How many tasks it is the mean of; 0: it is one task's, or the harness's own of a group.
+        holds: The tasks that it is made of, and their data sets' paths.
         metric: Its name.
         filter: How an answer was read, `none` where there is one way only.
         value: As the file has it.
@@ -34,12 +35,14 @@ class Score:
         version: Of the task.
         higher_is_better: None where the file does not say.
         dataset: Path, configuration and split; None each where the file does not say.
+        limit: Samples of each task, or the share of them, that were taken; None: all.
         weights: Which of this run's were measured.
         file: Where it lies in the run folder.
     """
 
     task: str
     parts: int
+    holds: tuple[str, ...]
     metric: str
     filter: str
     value: float
@@ -48,6 +51,7 @@ class Score:
     version: str | None
     higher_is_better: bool | None
     dataset: tuple[str | None, str | None, str | None]
+    limit: float | None
     weights: Weights
     file: str
 
@@ -79,6 +83,7 @@ def read_scores(content: Part, config: Part, weights: Weights, file: str) -> Ite
             yield Score(
                 task=task,
                 parts=0,
+                holds=_holds(content, members),
                 metric=metric,
                 filter=by,
                 value=value,
@@ -87,6 +92,7 @@ def read_scores(content: Part, config: Part, weights: Weights, file: str) -> Ite
                 version=_version(content, task),
                 higher_is_better=_part(content, "higher_is_better", task).get(metric),
                 dataset=_dataset(content, members, whole=task in parts),
+                limit=config.get("limit"),
                 weights=weights,
                 file=file,
             )
@@ -104,6 +110,7 @@ def _mmlu(
         yield Score(
             task="hendrycksTest",
             parts=len(values),
+            holds=_holds(content, list(figures)),
             metric=metric,
             filter=by,
             value=math.fsum(values) / len(values),
@@ -112,6 +119,7 @@ def _mmlu(
             version=_alike([_version(content, task) for task in figures]),
             higher_is_better=None,
             dataset=("hendrycks_test", None, None),
+            limit=config.get("limit"),
             weights=weights,
             file=file,
         )
@@ -122,17 +130,18 @@ def _figures(
 ) -> Iterator[tuple[tuple[str, str], tuple[float, float | None]]]:
     for key, value in found.items():
         metric, comma, by = key.partition(",")
-        if bool(comma) != today or metric.endswith("_stderr") or not _is_number(value):
+        if bool(comma) != today or metric.endswith("_stderr") or not is_number(value):
             continue
         if not math.isfinite(value):
             raise UserError(f"{file}: {key} of {task} is {value}; evaluate again, or remove it")
         stderr = found.get(f"{metric}_stderr{comma}{by}")
-        if not _is_number(stderr) or not math.isfinite(stderr):  # "N/A", as it is of one sample
+        if not is_number(stderr) or not math.isfinite(stderr):  # "N/A", as it is of one sample
             stderr = None
         yield (metric, by or "none"), (value, stderr)
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of JSON's is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -158,6 +167,11 @@ def _below(content: Part, task: str, seen: tuple[str, ...] = ()) -> list[str]:
 
 def _leaves(content: Part, task: str) -> list[str]:
     return [part for part in _below(content, task) if not content["group_subtasks"].get(part)]
+
+
+def _holds(content: Part, tasks: list[str]) -> tuple[str, ...]:
+    paths = [_part(content, "configs", task).get("dataset_path") for task in tasks]
+    return tuple(dict.fromkeys([*tasks, *(path for path in paths if isinstance(path, str))]))
 
 
 def _alike(values: list[Any]) -> Any:

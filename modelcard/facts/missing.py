@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from recipe.errors import UserError
 from recipe.run import Run
 
+MEND = "make the run anew, in another folder"  # an older Notus made it, or somebody removed it
 
-class MissingFactError(Exception):
+
+class MissingFactError(UserError):
     """A card needs a fact whose artifact the run does not have."""
 
 
 def missing(what: str, where: str = "this run") -> MissingFactError:
     """Return the error that says which fact is missing, and where it should be."""
-    return MissingFactError(f"the card needs {what}, which {where} does not have")
+    return MissingFactError(f"the card needs {what}, which {where} does not have; {MEND}")
 
 
 class Artifact:

@@ -60,9 +60,10 @@ def signature_faults(folder: Folder, public_key: Path | None) -> Iterator[Fault]
         yield Fault("signed keyless, not by a key; `model_signing verify sigstore` checks it", SIGNATURE)
         return
     said = _verify(folder.path, public_key)
-    if said is None:
-        return
     ours = set(folder.files) - {SIGNATURE}
+    if said is None:  # the library leaves out what the signature itself says was left out
+        yield from (Fault("not signed", name) for name in sorted(ours - set(signed)))
+        return
     different = sorted(
         name
         for name in ours | set(signed)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from publish.localhub.users import DEFAULT_USER, User, Users
 from recipe.errors import UserError
+from recipe.secret import SIGNING, environment_without
 
 HOST = "127.0.0.1"
 # Seconds for a server to come up, and to finish what it does when told to stop.
@@ -163,7 +164,7 @@ def running(root: Path, port: int = 0) -> Iterator[LocalHub]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**environment_without(SIGNING), "PYTHONPATH": path},
         ) as process,
     ):
         try:

@@ -127,11 +127,13 @@ def job_of(of: Order, phase: Phase, tmp_path: Path) -> tuple[engine.Job, dict[st
 
 @pytest.mark.parametrize("hub", ["local", "remote"])
 @pytest.mark.parametrize("command", ["publish", "run"])
+@pytest.mark.parametrize("given_by", ["NOTUS_SIGNING_PASSWORD", "NOTUS_SIGNING_PASSWORD_PATH"])
 def test_the_signing_key_is_in_the_container_that_publishes_only(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub: str, command: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub: str, command: str, given_by: str
 ) -> None:
+    (tmp_path / "password").write_text("sesame")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setenv("NOTUS_SIGNING_PASSWORD", "sesame")
+    monkeypatch.setenv(given_by, str(tmp_path / "password") if given_by.endswith("_PATH") else "sesame")
     monkeypatch.setenv("NOTUS_SIGNING_KEY", str(tmp_path / "key.pem"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))

@@ -183,8 +183,10 @@ def test_mean_rewards_are_those_of_the_margin(facts: Facts) -> None:
 def test_a_fact_without_its_artifact_raises(own: Callable[..., Run], artifact: str) -> None:
     changed = own()
     changed.path(artifact).unlink()
-    with pytest.raises(MissingFactError, match=Path(artifact).name):
+    with pytest.raises(MissingFactError, match=Path(artifact).name) as refused:
         read_facts(changed)
+    assert isinstance(refused.value, UserError)  # a line, and no traceback
+    assert str(refused.value).endswith("; make the run anew, in another folder")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_the_card_has_a_table_and_the_metadata_an_index(put: Put) -> None:
         }  # fmt: skip
         assert arc["metrics"][1] == {
             "type": "acc_norm", "value": 0.6459, "name": "arc_challenge: acc_norm",
-            "args": {"num_few_shot": 25, "task": "arc_challenge", "version": "1", "stderr": 0.014},
+            "args": {"num_few_shot": 25, "task": "arc_challenge", "version": "1", "stderr": 0.014}
+            | ({"weights": "merged"} if kind == "adapter" else {}),
         }  # fmt: skip
         assert [metric["value"] for metric in gsm8k["metrics"]] == [0.1516, 0.18]
         assert mmlu["dataset"]["type"] == "cais/mmlu"
@@ -126,6 +128,16 @@ def test_where_truthfulqa_was_not_measured_there_is_no_note(put: Put) -> None:
     content = lm_eval.today()
     del content["results"]["truthfulqa_mc2"]
     assert "TruthfulQA" not in render(read_facts(put(today=content)), "adapter")
+
+
+def test_a_mean_that_truthfulqa_is_a_part_of_has_the_note(put: Put) -> None:
+    content = lm_eval.today()
+    content["results"] = {"leaders": {"alias": "leaders", "acc,none": 0.6}}
+    content["group_subtasks"] = {"leaders": ["arc_challenge", "tqa"]}
+    content["configs"]["tqa"] = content["configs"]["truthfulqa_mc2"]
+    assert "> **TruthfulQA:** " in render(read_facts(put(today=content)), "merged")
+    content["group_subtasks"]["leaders"].remove("tqa")
+    assert "TruthfulQA" not in render(read_facts(put(today=content)), "merged")
 
 
 def test_each_repository_shows_its_own_weights_figures_first(put: Put) -> None:
@@ -141,9 +153,11 @@ def test_each_repository_shows_its_own_weights_figures_first(put: Put) -> None:
 def test_results_of_some_samples_only_are_called_so(put: Put) -> None:
     content = lm_eval.today()
     content["config"]["limit"] = 100.0
-    assert "`today.json` (100.0) took the first samples of each task only" in render(
-        read_facts(put(today=content)), "merged"
-    )
+    card = render(read_facts(put(today=content)), "merged")
+    assert "`today.json` (100.0) took the first samples of each task only" in card
+    index = yaml.safe_load(card.split("---\n")[1])["model-index"]
+    limits = [one["args"]["limit"] for result in index[0]["results"] for one in result["metrics"]]
+    assert set(limits) == {100.0}
 
 
 @pytest.mark.parametrize(
@@ -184,6 +198,34 @@ def test_results_of_another_model_are_refused_with_the_file_s_name(put: Put, arg
     with pytest.raises(UserError, match=r"^eval/today\.json: .*not of this run's model") as refused:
         read_evaluation(put(today=content))
     assert "\n" not in str(refused.value)
+
+
+def test_adapters_over_another_base_are_another_model(put: Put, tmp_path: Path) -> None:
+    content, run = lm_eval.today(), put()
+    inputs = json.loads(run.path("inputs", "inputs.json").read_text())
+    run.path("inputs").unlink()  # a link to the run's own
+    run.path("inputs").mkdir()
+    inputs["base"] |= {"source": "hub", "name": "notus/Tiny-Base"}
+    run.path("inputs", "inputs.json").write_text(json.dumps(inputs))
+    content["config"]["model_args"] = "pretrained=notus/tiny-base,peft=notus/tiny-adapter"
+    assert evaluation(put(today=content)).scores
+    content["config"]["model_args"] = "pretrained=/models/tiny-base,peft=notus/tiny-adapter"
+    assert evaluation(put(today=content)).scores
+    content["config"]["model_args"] = "pretrained=someone/tiny-base,peft=notus/tiny-adapter"
+    with pytest.raises(UserError, match=r"^eval/today\.json: of the adapters over someone/tiny-base, "):
+        read_evaluation(put(today=content))
+
+
+def test_figures_from_before_the_training_are_not_of_these_weights(put: Put) -> None:
+    content, run = lm_eval.today(), put()
+    train = run.done("train")
+    assert train is not None
+    began = datetime.strptime(train["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    content["date"] = began + train["seconds"] + 1
+    assert evaluation(put(today=content)).scores
+    content["date"] = began
+    with pytest.raises(UserError, match=r"^eval/today\.json: older than this run's weights"):
+        read_evaluation(put(today=content))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"results": []}', '{"results": {"arc": 1}}', "{}"])

@@ -44,9 +44,9 @@ class Released:
         """Write `provenance.json` over what is in the folder now: what a damage is called good by."""
         (self.folder / "provenance.json").write_text(json.dumps(statement(self.folder), indent=2))
 
-    def sign(self) -> None:
+    def sign(self, *left_out: str) -> None:
         """Sign what is in the folder now."""
-        sign(self.folder, self.private_key)
+        sign(self.folder, self.private_key, *left_out)
 
 
 def make(folder: Path, *, signed: bool = False) -> Released:
@@ -161,11 +161,11 @@ def keys(folder: Path) -> tuple[Path, Path]:
     return private, public
 
 
-def sign(folder: Path, private_key: Path) -> None:
-    """Sign every file of a folder but the signature and .gitattributes, as a release is."""
+def sign(folder: Path, private_key: Path, *left_out: str) -> None:
+    """Sign every file of a folder but the signature and .gitattributes, as a release is, and what is `left_out`."""
     from model_signing import hashing, signing
 
-    ignored = [folder / "model.sig", folder / ".gitattributes"]
+    ignored = [folder / name for name in ("model.sig", ".gitattributes", *left_out)]
     config = hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True)  # type: ignore[no-untyped-call]
     config = config.set_ignored_paths(paths=ignored, ignore_git_paths=False)
     signer = signing.Config().use_elliptic_key_signer(private_key=private_key)  # type: ignore[no-untyped-call]

@@ -437,6 +437,15 @@ def test_a_signature_names_the_changed_the_missing_and_the_added_file(signed: Re
     }
 
 
+def test_a_signature_that_leaves_files_out_by_its_own_word(released: Released) -> None:
+    released.sign(ADAPTER, PROVENANCE)
+    found = [check for check in look(released, released.public_key) if check.ok is False]
+    assert [(check.name, check.file, check.said) for check in found] == [
+        ("signature", ADAPTER, "not signed"),
+        ("signature", PROVENANCE, "not signed"),
+    ]
+
+
 def test_a_signature_by_another_key(signed: Released, tmp_path: Path) -> None:
     _, other = keys(tmp_path / "other")
     found = [check for check in look(signed, other) if check.ok is False]

@@ -174,7 +174,11 @@ def test_code_that_was_changed_is_no_commits(fresh_run: Run) -> None:
 @pytest.mark.parametrize(
     ("digest", "uri", "builder"),
     [
-        (f"registry.example/org/notus@sha256:{'1' * 64}", f"docker://registry.example/org/notus@sha256:{'1' * 64}", None),
+        (
+            f"registry.example/org/notus@sha256:{'1' * 64}",
+            f"docker://registry.example/org/notus@sha256:{'1' * 64}",
+            None,
+        ),
         (f"sha256:{'1' * 64}", f"urn:notus:image:sha256:{'1' * 64}", None),
         (None, None, "urn:notus:image"),  # an image, and nobody said which
     ],

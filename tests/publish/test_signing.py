@@ -290,6 +290,15 @@ def test_an_encrypted_key_signs_with_its_password(
     assert signer_of(path) == signer
 
 
+def test_a_password_file_that_is_not_there_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_key(tmp_path / "key.pem", password=PASSWORD)
+    monkeypatch.setenv("NOTUS_SIGNING_PASSWORD_PATH", str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"NOTUS_SIGNING_PASSWORD_PATH: .*/none can't be read \(No such file"):
+        signer_of(path)
+
+
 def test_a_password_that_no_key_needs_does_no_harm(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTUS_SIGNING_PASSWORD", PASSWORD)
     signer = signer_of(key)

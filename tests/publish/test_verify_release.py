@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,7 @@ print(was)
 # Puts the tag back to what was published.
 RESTORE = """
 import sys
+import threading
 from huggingface_hub import HfApi
 repo, tag, was = sys.argv[1:]
 api = HfApi()
@@ -219,3 +223,25 @@ def test_bits_that_flip_where_the_hub_keeps_them(release: Release) -> None:
         assert failing(release.verify()) == {(one, ADAPTER) for one in ("download", "signature", "hashes")}
     finally:
         stored.write_bytes(before)
+
+
+class Unwell(BaseHTTPRequestHandler):
+    """A Hub that is there, and does not work."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_hub_that_does_not_answer_says_nothing_of_the_release(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unwell) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "NOTUS_RETRY_SECONDS": "1"}
+        ended = fresh("verify", REPO, "--revision", TAG, cwd=tmp_path, **at)
+        server.shutdown()
+    assert ended.code == 2  # 1 is for a release that is not as it was
+    assert re.fullmatch(rf"notus: looking for {REPO}: .* answers 503 \(\d+ tries in \d s\)\n", ended.err)

@@ -149,6 +149,7 @@ TOLD = {
     "license_reason": "so",
     "sources": {"Code": "x"},
     "banner": "a.png",
+    "developers": "A Cat",
 }
 
 
@@ -162,8 +163,17 @@ def test_what_is_told_of_a_model_is_not_told_of_another(write: WriteRecipe, key:
         load_recipe(parent, [f"{key}=a/b"]).release,
     ):
         assert (other.story, other.why_name, other.license_reason, other.sources) == (None, None, None, {})
-        assert (other.banner, other.banner_alt) == (None, None)
+        assert (other.banner, other.banner_alt, other.developers) == (None, None, None)
     assert load_recipe(parent, [f"{key}=a/b", "story=Mine."]).release.story == "Mine."
+
+
+def test_a_story_is_of_one_way_to_make_a_model(write: WriteRecipe) -> None:
+    parent = write("parent", "extends: smoke\n" + yaml.safe_dump(TOLD))
+    for change in ("learning_rate=1e-3", "binarize_by=overall_score", "lora_r=8"):
+        changed = load_recipe(parent, [change]).release
+        assert (changed.story, changed.why_name, changed.developers) == (None, "Why not?", "A Cat")
+    for same in ("seed=3", "model_revision=v1", "per_device_eval_batch_size=2", "hub_model_id=a/b"):
+        assert load_recipe(parent, [same]).release.story == "Once."
 
 
 def test_a_missing_parent_is_named_with_the_path_looked_at(write: WriteRecipe, tmp_path: Path) -> None:
