@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from commandline import data, hub, look, stages
+from commandline import data, hub, look, release, stages
 from recipe.errors import ending_signals, exit_on_mistake
 
 ENVIRONMENT = {
@@ -33,6 +33,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("merge", stages.merge),
     ("card", stages.card),
     ("publish", stages.publish),
+    ("release", release.release),
     ("verify", stages.verify),
     ("run", stages.run_all),
     ("report", data.report),

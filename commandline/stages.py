@@ -13,10 +13,14 @@ from commandline.options import (
     HubRoot,
     Image,
     Json,
+    Key,
+    Keyless,
     NodeCount,
     NodeRank,
+    PublicKey,
     Quiet,
     RecipeName,
+    Revision,
     RunFolder,
     Runtime,
     Set,
@@ -95,13 +99,18 @@ def card(
     set_: Set = None,
     run: RunFolder = None,
     data: Data = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="And as pages to look at in a browser, in `preview/`.")
+    ] = False,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write the model cards."""
+    """Write the model cards, and where every published file comes from."""
     work.bring_upto(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
+    if preview:
+        work.preview_cards(recipe, set_, run, quiet, as_json)
 
 
 def publish(
@@ -112,6 +121,8 @@ def publish(
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
     data: Data = False,
+    key: Key = None,
+    keyless: Keyless = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -131,40 +142,52 @@ def publish(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    signer = work.signer_of(key, keyless)
     if work.in_image(
         "publish", loaded, run, (runtime, image), reporter,
-        hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), as_json=as_json,
+        hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
     if dry_run:
         with work.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=True):
-            work.answer(work.release_plan(loaded, run, reporter, data), as_json)
+            work.answer(work.release_plan(loaded, run, reporter, data, signer), as_json)
         return
     if not nodes.first:
         work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
         work.preflight(loaded, data)
-        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
         result["publish"] = work.publish_run(loaded, run, reporter, where, data, force)
     work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
 
 
 def verify(
-    recipe: RecipeName = "smoke",
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe whose run was published; with --revision, a repository.")
+    ] = "smoke",
     set_: Set = None,
     run: RunFolder = None,
     hub: HubName = None,
     hub_root: HubRoot = HUB_ROOT,
+    revision: Revision = None,
+    public_key: PublicKey = None,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Compare what the Hub has with what was released."""
-    loaded = work.load(recipe, set_)
+    """Compare what the Hub has with what was released; with --revision from the repository alone."""
     reporter = work.reporter_for(quiet, as_json)
+    if revision is not None or public_key is not None:
+        from commandline.inspect import inspect_repository
+
+        in_vain = {"--set": set_, "--run": run, "--runtime": runtime, "--image": image}
+        found = inspect_repository(recipe, revision, public_key, hub, hub_root, reporter, in_vain)
+        work.answer(found, as_json)
+        raise typer.Exit(0 if found["ok"] else 1)
+    loaded = work.load(recipe, set_)
     if work.in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root):
@@ -181,6 +204,8 @@ def run_all(
     hub_root: HubRoot = HUB_ROOT,
     tag: Tag = None,
     data: Data = False,
+    key: Key = None,
+    keyless: Keyless = False,
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
@@ -195,12 +220,15 @@ def run_all(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
+    signer = work.signer_of(key, keyless)
     if dry_run:
-        work.answer(work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data), as_json)
+        work.answer(
+            work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data, signer), as_json
+        )
         return
     if work.in_image(
         "run", loaded, run, (runtime, image), reporter,
-        hub=(hub, hub_root), nodes=nodes, data=data, as_json=as_json,
+        hub=(hub, hub_root), nodes=nodes, data=data, signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
     if not nodes.first:
@@ -208,7 +236,7 @@ def run_all(
         return
     with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
         work.preflight(loaded, data)
-        result = work.bring(loaded, run, reporter, upto="card", nodes=nodes, data=data)
+        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
         result["publish"] = work.publish_run(loaded, run, reporter, where, data)
         result["verify"] = work.verify_run(loaded, run, reporter)
     work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)

@@ -15,6 +15,8 @@ from recipe.errors import UserError
 from recipe.nodes import ALONE, Nodes
 
 if TYPE_CHECKING:
+    from publish.gate import Condition
+    from publish.keys import Signer
     from recipe.progress import Reporter
     from recipe.run import Run, Stage
     from recipe.schema import Recipe
@@ -56,16 +58,26 @@ def with_data(loaded: "Recipe", run: Path | None, asked: bool, hub: str | None =
     return goes_along(loaded, folder_of(loaded, run), asked=asked, hub=hub)
 
 
+def signer_of(key: Path | None, keyless: bool) -> "Signer | None":
+    """Return who signs the release, after a look whether they can; None if nobody does."""
+    if key is None and not keyless:
+        return None
+    from publish.keys import signer_of
+
+    return signer_of(key, keyless=keyless)
+
+
 def all_stages(data: bool) -> tuple["Stage", ...]:
-    """Return every stage up to the cards, with the data set's where the pairs go along."""
+    """Return every stage but the signature's, with the data set's where the pairs go along."""
     from modelcard.dataset.stage import STAGE as DATASET
     from modelcard.stage import STAGE, STAGE_WITH_DATA
+    from publish import provenance
     from recipe.stages import CURATE, STAGES
 
     if not data:
-        return (*STAGES, STAGE)
+        return (*STAGES, STAGE, provenance.STAGE)
     place = STAGES.index(CURATE) + 1  # what it lacks is found before hours of training
-    return (*STAGES[:place], DATASET, *STAGES[place:], STAGE_WITH_DATA)
+    return (*STAGES[:place], DATASET, *STAGES[place:], STAGE_WITH_DATA, provenance.STAGE_WITH_DATA)
 
 
 def bring_upto(
@@ -98,6 +110,7 @@ def in_image(
     nodes: Nodes = ALONE,
     data: bool = False,
     release: tuple[bool, bool] = (False, False),
+    signer: "Signer | None" = None,
     as_json: bool,
 ) -> bool:
     """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
@@ -116,6 +129,8 @@ def in_image(
 
     if command in {"publish", "run"}:
         refuse_unpinned(loaded)
+    if signer and signer.key is None:
+        raise UserError("--keyless: a container has no identity; use --runtime venv, or --key")
     order = Order(
         command,
         loaded,
@@ -126,6 +141,7 @@ def in_image(
         data=data,
         dry_run=release[0],
         force=release[1],
+        key=signer.key if signer else None,
         quiet=reporter.quiet,
         as_json=as_json,
     )
@@ -143,15 +159,38 @@ def bring(
     data: bool = False,
 ) -> dict[str, Any]:
     """Bring the stages up to one, here. Return what each did."""
-    from recipe.launch import bring_on_node
+    from recipe.run import Run
+
+    every = all_stages(data)
+    # With the cards comes what is published beside them: what a release will be is then known.
+    last = {"curate": "dataset" if data else "curate", "card": "provenance"}.get(upto, upto)
+    wanted = every[: [stage.name for stage in every].index(last) + 1]
+    return _bring(Run(folder_of(loaded, run), loaded, nodes), wanted, reporter)
+
+
+def bring_release(
+    loaded: "Recipe",
+    run: Path | None,
+    reporter: "Reporter",
+    where: str,
+    nodes: Nodes,
+    data: bool,
+    signer: "Signer | None",
+) -> dict[str, Any]:
+    """Bring all stages of a release to the Hub `where`, here: signed if somebody signs it, or did before."""
+    from publish.signing import stage_of
     from recipe.run import Run
 
     opened = Run(folder_of(loaded, run), loaded, nodes)
-    every = all_stages(data)
-    last = "dataset" if upto == "curate" and data else upto
-    wanted = every[: [stage.name for stage in every].index(last) + 1]
+    signature = stage_of(opened, signer, hub=where, with_data=data)
+    return _bring(opened, (*all_stages(data), *([signature] if signature else ())), reporter)
+
+
+def _bring(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") -> dict[str, Any]:
+    from recipe.launch import bring_on_node
+
     get_ready(opened, wanted, reporter)
-    if nodes.count > 1:
+    if opened.nodes.count > 1:
         return bring_on_node(opened, wanted, reporter)
     with nothing_left_of_a_mistake(opened), opened.locked():
         return opened.bring(wanted, reporter)
@@ -189,6 +228,10 @@ def get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") ->
     missing = [stage.name for stage in wanted if not opened.is_current(stage)]
     if "train" in missing:
         _refuse_devices(loaded, opened.nodes)
+    if "card" in missing:
+        from modelcard.banner import read_banner
+
+        read_banner(loaded.release)  # before hours of training
     if missing:
         plan = make_plan(loaded, count=False)
         needed = {opened.folder: sum(plan.disk.get(name, 0) for name in missing)}
@@ -211,11 +254,45 @@ def open_run(loaded: "Recipe", run: Path | None) -> "Run":
     return Run(folder_of(loaded, run), loaded)
 
 
+def preview_cards(
+    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool
+) -> None:
+    """Write the cards that are there as pages to look at, here: it needs neither torch nor the image."""
+    from modelcard.preview import PREVIEW
+
+    opened, reporter = open_run(load(name, overrides), run), reporter_for(quiet, as_json)
+    with opened.locked():
+        done = opened.bring((PREVIEW,), reporter)
+    reporter.say(f"\nopen {opened.path('preview')} in a browser")
+    if not as_json:  # that answer is the cards'
+        answer(done, as_json)
+
+
 def preflight(loaded: "Recipe", data: bool) -> None:
     """Refuse what would stop the release at its end."""
     from publish.release import preflight
 
     preflight(loaded, with_data=data)
+
+
+def pass_gate(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool, signer: "Signer | None"
+) -> "list[Condition]":
+    """Hold a finished run to the conditions of a release. Return what became of each.
+
+    Raises:
+        UserError: One of them does not hold.
+    """
+    from publish.conditions import candidate
+    from publish.gate import gate
+    from publish.retry import patient
+    from publish.signing import stage_of
+
+    opened = open_run(loaded, run)
+    signature = stage_of(opened, signer, hub=where, with_data=data)
+    stages = (*all_stages(data), *([signature] if signature else ()))
+    with patient(reporter) as hub:
+        return gate(candidate(opened, stages, hub, with_data=data), reporter)
 
 
 def publish_run(
@@ -230,7 +307,9 @@ def publish_run(
         return publish_run(opened, reporter, hub=where, with_data=data, force=force)
 
 
-def release_plan(loaded: "Recipe", run: Path | None, reporter: "Reporter", data: bool) -> dict[str, Any]:
+def release_plan(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", data: bool, signer: "Signer | None" = None
+) -> dict[str, Any]:
     """Print what publishing would do on the Hub, and return it.
 
     Raises:
@@ -246,6 +325,8 @@ def release_plan(loaded: "Recipe", run: Path | None, reporter: "Reporter", data:
             f"`notus card{' --data' * data}` first"
         )
     plans = plan_release(opened, with_data=data, reporter=reporter)
+    if signer and not opened.done("signature"):
+        reporter.say("  and in each repository model.sig, once it is signed")
     return show_plan(plans, loaded.release.version, reporter)
 
 
@@ -305,12 +386,19 @@ def consumer_lines(loaded: "Recipe", reporter: "Reporter", local_root: Path | No
 
 
 def show_plan_of(
-    loaded: "Recipe", folder: Path, nodes: Nodes, reporter: "Reporter", data: bool
+    loaded: "Recipe",
+    folder: Path,
+    nodes: Nodes,
+    reporter: "Reporter",
+    data: bool,
+    signer: "Signer | None" = None,
 ) -> dict[str, Any]:
     """Print the plan, and return it."""
+    from publish.signing import signed_by
     from recipe.plan import make_plan
     from recipe.plan_view import show_plan
 
     measured = (folder, RUNS / loaded.name)
     plan = make_plan(loaded, folders=measured, nodes=nodes.count)
-    return show_plan(loaded, plan, folder, all_stages(data), reporter)
+    stages = (*all_stages(data), *([signed_by(signer, with_data=data)] if signer else ()))
+    return show_plan(loaded, plan, folder, stages, reporter)

@@ -98,16 +98,23 @@ def compiled_cache() -> Path:
 
 @contextmanager
 def token_file(user: tuple[int, int]) -> Iterator[Path | None]:
-    """Yield a file with the Hub token that only the containers' user can read; a variable could be read by others."""
+    """Yield a file with the Hub token; None if there is none."""
     token = get_token()
     if token is None:
         yield None
         return
+    with secret_file(token.encode(), user) as file:
+        yield file
+
+
+@contextmanager
+def secret_file(content: bytes, user: tuple[int, int]) -> Iterator[Path]:
+    """Yield a file with a secret that only the containers' user can read; a variable could be read by others."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # on no disk
     with tempfile.TemporaryDirectory(prefix="notus-", dir=memory) as folder:
-        file = Path(folder) / "token"
+        file = Path(folder) / "secret"
         file.touch(0o600)
-        file.write_text(token, encoding="utf-8")
+        file.write_bytes(content)
         file.chmod(0o400)
         if os.getuid() == 0:
             os.chown(file, *user)

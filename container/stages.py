@@ -1,32 +1,48 @@
 """A command of Notus, done in the image: in containers that have a network only where they need one.
 
-`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither.
+`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither. The key that
+signs is in the container that publishes only.
 """
 
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import engine
-from container.mounts import compiled_cache, container_user, made, not_left_empty, readable, token_file
+from container.mounts import (
+    compiled_cache,
+    container_user,
+    made,
+    not_left_empty,
+    readable,
+    secret_file,
+    token_file,
+)
 from container.room import hub_cache
+from recipe.code import TAGGED, commit_of_tag
 from recipe.errors import UserError
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
-from recipe.schema import Recipe, whole_path
+from recipe.schema import BUILTIN, Recipe, whole_path
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
 TOKEN = "/run/secrets/hf_token"
+SIGNING_KEY, SIGNING_PASSWORD = "/run/secrets/signing_key", "/run/secrets/signing_password"
+WHERE_SECRETS_LIE = {  # the variables that lead to them
+    TOKEN: "HF_TOKEN_PATH",
+    SIGNING_KEY: "NOTUS_SIGNING_KEY",
+    SIGNING_PASSWORD: "NOTUS_SIGNING_PASSWORD_PATH",
+}
 RECIPES = "/run/notus"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 ONLINE = (
@@ -40,7 +56,8 @@ ONLINE = (
     "no_proxy",
 )
 FOR_GPUS = ("CUDA_VISIBLE_DEVICES", "NCCL_", "PET_RDZV_CONF")
-STAGES = ("fetch", "curate", "train", "merge", "card")
+STAGES = ("fetch", "curate", "train", "merge", "card", "provenance")
+BRINGS = {"card": "provenance"}  # commands that do a stage more than the one that they are called by
 SOURCES = ("model_name_or_path", "tokenizer", "dataset")
 
 
@@ -58,6 +75,7 @@ class Order:
         data: Whether the pairs are part of the release, or of what is made for it.
         dry_run: Only look at what publishing would do.
         force: Publish over what is of another base.
+        key: The private key that signs the release.
         quiet: Say nothing but warnings.
         as_json: Answer with one JSON object.
     """
@@ -71,6 +89,7 @@ class Order:
     data: bool = False
     dry_run: bool = False
     force: bool = False
+    key: Path | None = None
     quiet: bool = False
     as_json: bool = False
 
@@ -86,7 +105,18 @@ class Phase:
     @property
     def online(self) -> bool:
         """Whether it reaches the Hub, and so has the token."""
-        return self.network != "none" and self.arguments[0] in {"fetch", "publish", "run", "verify"}
+        return self.network != "none" and self.arguments[0] in {
+            "fetch",
+            "publish",
+            "release",
+            "run",
+            "verify",
+        }
+
+    @property
+    def signs(self) -> bool:
+        """Whether it makes the release, and so has the key."""
+        return self.arguments[0] in {"publish", "release", "run"}
 
 
 def phases(order: Order, *, gpus: bool) -> list[Phase]:
@@ -98,11 +128,13 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     """
     science, needs_gpu = order.recipe.science, order.recipe.execution.accelerator == "cuda"
     from_hub = "hub" in {science.base_source, science.tokenizer_source, science.dataset_source}
-    to_hub = order.command in {"publish", "run", "verify"} and order.hub == "remote"
+    to_hub = order.command in {"publish", "release", "run", "verify"} and order.hub == "remote"
     data = ("--data",) if order.data else ()
     found = []
-    if order.dry_run:
-        return [_publishing(order, (*data, "--dry-run"), to_hub=to_hub)]
+    if order.dry_run or order.command == "release":  # which makes no model: one container does it all
+        tag = ("--tag", order.recipe.release.version) if order.command == "release" else ()
+        dry_run = ("--dry-run",) if order.dry_run else ()
+        return [_publishing(order, (*tag, *data, *dry_run), to_hub=to_hub)]
     if needs_gpu and order.command not in {"fetch", "verify"}:
         found.append(Phase(("doctor", "--gpu", "--quiet"), gpus=True))  # before hours of downloads
     if order.command == "fetch" or (order.command != "verify" and (from_hub or to_hub)):
@@ -135,7 +167,7 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         UserError: No engine, no image, or nothing that the engine can start.
         SystemExit: A container ended with that code; it has said why.
     """
-    order = replace(order, recipe=_with_whole_paths(order.recipe))
+    order = replace(order, recipe=with_whole_paths(order.recipe))
     answers: dict[str, Any] = {}
     reported: tuple[str, ...] = ()
     with engine.connected() as client:
@@ -150,8 +182,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
         with _recipe_file(order.recipe) as recipe_file, not_left_empty(whole_path(order.run)):
             for phase in phases(order, gpus=gpus):
                 doctor = phase.arguments[0] == "doctor"  # its line is for people, and no JSON
-                with token_file(user) if phase.online else nullcontext() as token:
-                    job = _job(order, phase, image, recipe_file, user, token, reported)
+                with _secrets(order, phase, user) as secrets:
+                    job = _job(order, phase, image, recipe_file, user, secrets, reported)
                     code, out = engine.run(client, job, capture=order.as_json or doctor)
                 if code:
                     (sys.stderr if doctor else sys.stdout).write(out.decode())
@@ -162,7 +194,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
                     ran = {name: said for name, said in answers.items() if said.get("ran")}
                     answers = {**json.loads(out), **ran}
                 if phase.arguments[0] in STAGES:
-                    reported = STAGES[: STAGES.index(phase.arguments[0]) + 1]
+                    last = BRINGS.get(phase.arguments[0], phase.arguments[0])
+                    reported = STAGES[: STAGES.index(last) + 1]
     return answers
 
 
@@ -172,13 +205,15 @@ def _job(
     image: "Image",
     recipe_file: Path,
     user: tuple[int, int],
-    token: Path | None,
+    secrets: Mapping[str, Path],
     reported: tuple[str, ...],
 ) -> engine.Job:
     run, command = whole_path(order.run), [*phase.arguments]
     inside: dict[str, Path] = {}
     mounts: dict[Path, bool] = {}
     environment = {"NOTUS_IMAGE": name_of(image), "NOTUS_REPORTED": ",".join(reported)}
+    if order.command == "release":  # the image has no git; where it is started may have the tag
+        environment[TAGGED] = commit_of_tag(order.recipe.release.version) or ""
     if phase.arguments[0] != "doctor":
         inside[f"{RECIPES}/{order.recipe.name}.yaml"] = recipe_file
         command[1:1] = [f"{RECIPES}/{order.recipe.name}.yaml", "--run", str(run)]
@@ -187,15 +222,14 @@ def _job(
         for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
             if source == "local":
                 inside |= readable(whole_path(getattr(order.recipe.science, key)), user)
-        for file in order.recipe.science.files:
+        for file in (*order.recipe.science.files, *_banner(order.recipe)):
             inside |= readable(whole_path(file), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
-        if token:
-            inside[TOKEN] = token
-            environment["HF_TOKEN_PATH"] = TOKEN
     else:
         environment |= OFFLINE
+    inside |= secrets
+    environment |= {WHERE_SECRETS_LIE[path]: path for path in secrets}
     if "hub" in _sources(order.recipe):
         environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
     if phase.gpus:
@@ -213,6 +247,20 @@ def _job(
         gpus=phase.gpus,
         user=f"{user[0]}:{user[1]}",
     )
+
+
+@contextmanager
+def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict[str, Path]]:
+    """Yield the files with the secrets that a container needs, by their path in it."""
+    found = {}
+    with ExitStack() as stack:
+        if phase.online and (token := stack.enter_context(token_file(user))):
+            found[TOKEN] = token
+        if phase.signs and order.key:
+            found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
+            if password := os.environ.get("NOTUS_SIGNING_PASSWORD"):
+                found[SIGNING_PASSWORD] = stack.enter_context(secret_file(password.encode(), user))
+        yield found
 
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:
@@ -254,7 +302,7 @@ def _sources(recipe: Recipe) -> tuple[str, str, str]:
     return science.base_source, tokenizer, science.dataset_source
 
 
-def _with_whole_paths(recipe: Recipe) -> Recipe:
+def with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose local base and data are named by the paths under which a container finds them, too."""
     local = {
         key: str(whole_path(getattr(recipe.science, key)))
@@ -262,7 +310,15 @@ def _with_whole_paths(recipe: Recipe) -> Recipe:
         if source == "local"
     }
     files = recipe.science.with_files(lambda name: str(whole_path(name)))
+    for name in _banner(recipe):
+        local["banner"] = str(whole_path(name))
     return build_recipe(recipe.name, {**recipe.flat(), **local, **files}, where=recipe.name)
+
+
+def _banner(recipe: Recipe) -> tuple[str, ...]:
+    """Return the file that the cards' banner is, if it is one."""
+    name = recipe.release.banner
+    return () if name is None or name.startswith(BUILTIN) else (name,)
 
 
 def _nodes(nodes: Nodes) -> tuple[str, ...]:

@@ -1,39 +1,78 @@
 """Facts in, Markdown out: a pure function. The same run renders the same bytes, without a network."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from modelcard import words
+from modelcard.citations import citations
+from modelcard.curves import curves_alt
 from modelcard.facts import Facts, for_others
+from modelcard.metadata import Kind, metadata, metric_name, scores_for, title
+from modelcard.truthfulqa import names_truthfulqa, truthfulqa_note
 
-Kind = Literal["adapter", "merged", "base"]
 TEMPLATES = Path(__file__).parent / "templates"
 SCIENCE_SHOWN = (
     "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "beta", "loss_type", "learning_rate",
-    "lr_scheduler_type", "warmup_ratio", "optim", "num_train_epochs", "max_steps", "max_grad_norm", "tokenization",
-    "max_length", "max_prompt_length", "torch_dtype", "bf16", "seed",
+    "lr_scheduler_type", "warmup_ratio", "optim", "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps",
+    "tokenization", "max_length", "max_prompt_length", "torch_dtype", "bf16", "seed",
 )  # fmt: skip
+UNSAID = {"max_steps": -1, "weight_decay": 0.0}  # values that say that there is none
+REJECTED = {
+    "random": "drawn at random from the worse ones",
+    "lowest": "the one with the lowest mark",
+    "next": "the next lower one",
+    "other": "any other one, drawn at random",
+}
+FILTERS: dict[str, Callable[..., str]] = {
+    "alt": words.alt,
+    "cell": words.cell,
+    "duration": words.duration,
+    "fenced": words.fenced,
+    "joined": words.joined,
+    "language": words.language_name,
+    "license": words.license_name,
+    "machine": words.machine,
+    "memory": words.memory,
+    "number": words.number,
+    "share": words.share,
+}
 
 
 def render(facts: Facts, kind: Kind) -> str:
     """Return the README.md of one of a release's repositories."""
+    release = facts.recipe.release
+    scores = scores_for(facts, kind)
+    repos = {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id, "base": facts.base.name}
     body = (
-        environment()
+        environment(**FILTERS)
         .get_template(f"{kind}.md.j2")
         .render(
             facts=facts,
-            release=facts.recipe.release,
-            science=facts.recipe.science,
-            metrics=facts.training.metrics,
+            kind=kind,
+            repo=repos[kind],
+            release=release,
+            data=facts.data,
+            training=facts.training,
+            science={key: _shown(value) for key, value in _science(facts).items()},
+            rejected=REJECTED.get(facts.data.rejected or ""),
+            hub=words.HUB,
+            link=partial(_link, facts),
+            plural=words.plural,
             beside=_beside(facts),
-            science_shown={key: _shown(facts.training.science[key]) for key in SCIENCE_SHOWN},
+            curves=curves_alt(facts.training.curves) if len(facts.training.curves.training) > 1 else None,
+            scores=scores,
+            title=title,
+            metric_name=metric_name,
+            truthfulqa=_truthfulqa(facts, [score.task for score in scores]),
+            citations=citations(facts),
         )
     )
     front = yaml.safe_dump(metadata(facts, kind), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n{body}"
+    return f"---\n{front}---\n\n{words.tidy(body)}"
 
 
 def environment(**filters: Callable[..., str]) -> Environment:
@@ -50,33 +89,33 @@ def environment(**filters: Callable[..., str]) -> Environment:
     return found
 
 
-def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
-    """Return the card's YAML metadata, as the Hub reads it."""
-    release = facts.recipe.release
-    common: dict[str, Any] = {
-        "license": release.license,
-        "language": release.language,
-        "pipeline_tag": "text-generation",
-        "library_name": "peft" if kind == "adapter" else "transformers",
-    }
-    if kind == "base":
-        return common
-    common["base_model"] = facts.base.name
-    common["base_model_relation"] = "adapter" if kind == "adapter" else "finetune"
-    # The pairs themselves, if they are published, and what they were made of.
-    datasets = [facts.data.published, facts.data.name if facts.data.source == "hub" else None]
-    if any(datasets):
-        common["datasets"] = list(filter(None, datasets))
-    common["tags"] = [*release.tags, "notus"]
-    return common
+def _science(facts: Facts) -> dict[str, object]:
+    values = facts.training.science
+    return {key: values[key] for key in SCIENCE_SHOWN if values[key] != UNSAID.get(key)}
+
+
+def _truthfulqa(facts: Facts, tasks: list[str]) -> str | None:
+    """Return the note on TruthfulQA if a figure on it is on the card."""
+    if facts.original is not None or any(map(names_truthfulqa, tasks)):
+        return truthfulqa_note(facts.data)
+    return None
+
+
+def _link(facts: Facts, repo_id: str, kind: str = "") -> str:
+    """Return another repository of the release, as a link unless it is a toy's, which goes to a Hub of its own."""
+    if facts.base.source == "builtin":
+        return f"`{repo_id}`"
+    return f"[`{repo_id}`]({words.HUB}/{kind}{repo_id}/tree/{facts.recipe.release.version})"
 
 
 def _beside(facts: Facts) -> list[str]:
-    """Return what the published recipe names by a local path."""
+    """Return what the published recipe names by a local path, but for the banner, which is published beside it."""
     science = for_others(facts).science
     named = (science.dataset, science.tokenizer, *science.files)
     return [f"`{name}`" for name in named if name and name.startswith("./")]
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,18 +1,26 @@
 """Stage: the README of each repository of the models; with the pairs published beside them, or without."""
 
+import hashlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from modelcard.card import Kind, render
+from modelcard.banner import banner_alt, read_banner
+from modelcard.card import render
+from modelcard.curves import draw_curves
 from modelcard.dataset import stage as dataset
 from modelcard.facts import for_others, read_facts
+from modelcard.facts.evaluation import evaluation_files
+from modelcard.facts.published import BANNER
+from modelcard.metadata import Kind
+from recipe.disk import file_sha256
 from recipe.load import dump_resolved
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
+from recipe.schema import canonical_sha256
 
-RECIPE = "recipe.yaml"
+RECIPE, CURVES = "recipe.yaml", "curves.png"
 
 
 def work(
@@ -22,18 +30,32 @@ def work(
     *,
     with_data: bool = False,
 ) -> dict[str, object]:
-    """Write `card/KIND/README.md`, and the recipe as anyone else can run it."""
+    """Write `card/KIND/README.md` with its pictures, and the recipe as anyone else can run it."""
     facts = read_facts(run, with_data=with_data)
+    pictures = {BANNER: read_banner(run.recipe.release), CURVES: draw_curves(facts.training.curves)}
     kinds: list[Kind] = [kind for kind in get_args(Kind) if kind != "base" or facts.base.source != "hub"]
     for kind in kinds:
         folder = out / "card" / kind
         folder.mkdir(parents=True)
         (folder / "README.md").write_text(render(facts, kind), encoding="utf-8", newline="\n")
+        for name, content in pictures.items():
+            if content is not None and kind != "base":
+                (folder / name).write_bytes(content)
     # Beside the adapter: what a rebuild of it starts from.
     (out / "card" / "adapter" / RECIPE).write_text(
         dump_resolved(for_others(facts)), encoding="utf-8", newline="\n"
     )
-    return {"cards": ", ".join(kinds)}
+    said: dict[str, object] = {"cards": ", ".join(kinds)}
+    if facts.evaluation:
+        said["evaluation"] = f"{len(facts.evaluation.scores)} figures"
+    return said
+
+
+def outside_sha256(run: Run) -> str:
+    """Return one sha256 over what the cards show beside what stages made: results of evaluations, and the banner."""
+    results = [[path.name, file_sha256(path)] for path in evaluation_files(run)]
+    banner, alt = read_banner(run.recipe.release), banner_alt(run.recipe.release)
+    return canonical_sha256([results, banner and hashlib.sha256(banner).hexdigest(), alt])
 
 
 STAGE = Stage(
@@ -43,6 +65,7 @@ STAGE = Stage(
     outputs=("card",),
     reads=("science", "execution", "release"),
     work=work,
+    outside=outside_sha256,
 )
 # The cards name the data set, so that they are written again when it joins the release.
 STAGE_WITH_DATA = replace(STAGE, needs=(*STAGE.needs, dataset.NAME), work=partial(work, with_data=True))

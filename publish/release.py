@@ -14,6 +14,7 @@ from typing import Any
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalTokenNotFoundError
 
+from publish.collection import group
 from publish.contents import Repo, own_files, repositories
 from publish.data import refuse_no_repository_name, refuse_unpublishable
 from publish.guard import refuse_faulty_cards, refuse_other_base, refuse_unfit_files
@@ -82,6 +83,7 @@ def publish(
         repos = [plan.repo for plan in plans]
         if all(plan.tagged for plan in plans):
             reporter.say(f"  {version} is on the Hub already, with these files: nothing to do")
+            group(online.api, run.recipe, repos, reporter)
             there = _release(run, repos, {plan.repo.kind: str(plan.tagged) for plan in plans}, hub)
             if not _recorded(run, there):  # killed between the last tag and the record
                 _record(run, there)
@@ -100,6 +102,7 @@ def publish(
                 commits[repo.kind] = tag(online, repo, version, commits[repo.kind])
                 standing.tagged.append(repo.repo_id)
             release = _release(run, repos, commits, hub)
+            group(online.api, run.recipe, repos, reporter)
             _record(run, release)
     reporter.table(
         ("repository", "files", "MB", "commit"),

@@ -31,6 +31,8 @@ REVISION_OF = {
     "dataset": "dataset_revision",
 }
 
+OF_ONE_MODEL = {"banner", "banner_alt", "story", "why_name", "license_reason", "sources"}
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's numbers and booleans (5e-7 is a float, `no` and 12:30 are strings), and no key twice.
@@ -226,12 +228,15 @@ def _read_chain(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return `values` laid over `under`.
 
-    A revision, a format, numbers of rows and tokens, a licence and where the pairs are published are of one data set.
+    A revision, a format, numbers of rows and tokens, a licence and where the pairs are published are of one data set;
+    what the cards tell is of one model: neither its name nor its base or its data are another's.
     """
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:
         stale |= {"dataset_format", "assumed_dataset_rows", "assumed_mean_tokens"}
         stale |= {"hub_dataset_id", "dataset_license"}
+    if values.keys() & {"model_name_or_path", "dataset", "model_name"}:
+        stale |= OF_ONE_MODEL
     return {key: value for key, value in under.items() if key not in stale} | values
 
 

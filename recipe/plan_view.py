@@ -55,7 +55,8 @@ def show_plan(
         right=False,
     )
     reporter.head("files to publish")
-    repos = publishes(recipe, plan, with_data="dataset" in {stage.name for stage in stages})
+    names = {stage.name for stage in stages}
+    repos = publishes(recipe, plan, with_data="dataset" in names, signed="signature" in names)
     reporter.table(
         ("repository", "weights", "files"),
         [(name, "-" if size is None else _gb(size), ", ".join(files)) for name, files, size in repos],
@@ -86,25 +87,22 @@ def show_plan(
 
 
 def publishes(
-    recipe: Recipe, plan: Plan, *, with_data: bool = False
+    recipe: Recipe, plan: Plan, *, with_data: bool = False, signed: bool = False
 ) -> list[tuple[str, list[str], int | None]]:
     """Return (repository, files, bytes of the weights if it has any) of each repository of the release."""
     release, tokenizer = recipe.release, ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     weights = ["config.json", "generation_config.json", "model*.safetensors"]
+    beside = ["README.md", "provenance.json", "sbom.cdx.json", *(["model.sig"] if signed else [])]
+    shown = ["curves.png", *(["banner.png"] if release.banner else [])]
+    adapter = ["recipe.yaml", "adapter_config.json", "adapter_model.safetensors"]
     repos: list[tuple[str, list[str], int | None]] = [
-        (
-            release.hub_model_id,
-            ["README.md", "recipe.yaml", "adapter_config.json", "adapter_model.safetensors", *tokenizer],
-            plan.adapter_bytes,
-        ),
-        (release.hub_merged_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes),
+        (release.hub_model_id, [*adapter, *tokenizer, *beside, *shown], plan.adapter_bytes),
+        (release.hub_merged_model_id, [*weights, *tokenizer, *beside, *shown], plan.base_bytes),
     ]
     if recipe.science.base_source != "hub" and release.hub_base_model_id:
-        repos.insert(0, (release.hub_base_model_id, ["README.md", *weights, *tokenizer], plan.base_bytes))
+        repos.insert(0, (release.hub_base_model_id, [*weights, *tokenizer, *beside], plan.base_bytes))
     if with_data:  # called as in its address: models and data sets may share a name
-        repos.append(
-            (f"datasets/{release.hub_dataset_id}", ["README.md", "audit.json", "data/*.parquet"], None)
-        )
+        repos.append((f"datasets/{release.hub_dataset_id}", ["audit.json", "data/*.parquet", *beside], None))
     return repos
 
 

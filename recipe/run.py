@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from recipe.code import code_of
 from recipe.disk import same_files, tree_sha256, write_json, write_text
 from recipe.errors import UserError
 from recipe.load import dump_resolved, read_resolved
@@ -174,11 +175,16 @@ class Run:
             return False
         return same_files(self.folder, entry["outputs"])
 
+    def forget(self, name: str) -> None:
+        """Take a stage for not done, whatever it left."""
+        self._record(name, None)
+
     def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
         if self.is_current(stage):
             return self._nothing_to_do(stage, reporter)
         reporter.head(f"{stage.name}: {stage.does}")
         inputs = self._inputs(stage)
+        code = code_of()  # now: an edit while it works is not what it was made by
         partial = self.path(f".{stage.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -194,6 +200,7 @@ class Run:
             file: digest for name in stage.outputs for file, digest in tree_sha256(self.folder, name).items()
         }
         entry = {
+            "code": code.entry(),
             "inputs": inputs,
             "outputs": outputs,
             "recipe": self._key(stage),

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recipe.disk import write_json
 from recipe.engine import build_trainer, fuses, recomputed_every, refuse_missing_packages
+from recipe.environment import environment
 from recipe.fetch import load_inputs
 from recipe.flops import packed_pair, training_flops
 from recipe.heldout import compare, heldout_logps
@@ -132,6 +133,10 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     save_adapter(trainer.tuned, tokenizer, inputs["base"]["name"], out / "adapter")
     (out / "training").mkdir(exist_ok=True)
     write_json(out / "training" / "metrics.json", metrics)
+    write_json(
+        out / "training" / "environment.json",
+        environment(recipe, run.nodes, trainer.accelerator.num_processes),
+    )
     _write_lines(out / "training" / "log.jsonl", trainer.state.log_history)
     _write_heldout(
         out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy

@@ -53,7 +53,7 @@ def test_plan_of_the_full_size_recipe(cli: Cli) -> None:
     assert plan["base_parameters"] == 7_241_732_096
     assert plan["train_rows"] == 61_619
     assert plan["unpinned"] == ["model_revision", "dataset_revision"]
-    assert plan["stages"] == ["fetch", "curate", "train", "merge", "card", "publish"]
+    assert plan["stages"] == ["fetch", "curate", "train", "merge", "card", "provenance", "publish"]
     assert "360" in ended.err
     assert all(len(line) <= 120 for line in ended.err.splitlines())
 
@@ -68,7 +68,9 @@ def test_the_plan_has_the_pairs_if_they_are_published(cli: Cli) -> None:
     plain, with_data = (
         json.loads(cli("run", "smoke", *asked, "--dry-run", "--json").out) for asked in ((), ("--data",))
     )
-    assert with_data["stages"] == ["fetch", "curate", "dataset", "train", "merge", "card", "publish"]
+    assert with_data["stages"] == [
+        "fetch", "curate", "dataset", "train", "merge", "card", "provenance", "publish",
+    ]  # fmt: skip
     name = "datasets/notus/smoke-preferences"
     assert set(with_data["publishes"]) - set(plain["publishes"]) == {name}
     assert "data/*.parquet" in with_data["publishes"][name]["files"]
@@ -107,8 +109,8 @@ def test_a_second_time_does_nothing_twice(trained: Path, tiny: Path) -> None:
     ended = fresh("card", tiny / "tiny.yaml", "--run", trained, "--json", cwd=tiny)
     assert ended.code == 0, ended.err
     answer = json.loads(ended.out)
-    assert [entry["ran"] for entry in answer.values()] == [False] * 5
-    assert ended.err.count("up to date") == 5
+    assert [entry["ran"] for entry in answer.values()] == [False] * 6
+    assert ended.err.count("up to date") == 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

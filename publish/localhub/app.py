@@ -16,7 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from publish.localhub import files, repos, revisions
+from publish.localhub import collections, files, repos, revisions
 from publish.localhub.errors import HubError, RepoNotFoundError
 from publish.localhub.store import KINDS
 from publish.localhub.web import Call, Frame, Hub, refuse, route
@@ -47,6 +47,7 @@ def make_app(root: Path, hosts: Sequence[str] = HOSTS) -> Starlette:
         hosts: the names that it answers to; `*` is any.
     """
     repo = "/api/{kind:kind}/{namespace}/{name}"
+    collection = "/api/collections/{namespace}/{slug}"
     routes = [
         Route("/api/whoami-v2", route(repos.whoami)),
         Route("/api/validate-yaml", route(repos.validate_yaml), methods=["POST"]),
@@ -68,6 +69,14 @@ def make_app(root: Path, hosts: Sequence[str] = HOSTS) -> Starlette:
         Route(f"{repo}/branch/{{branch}}", route(revisions.create_branch), methods=["POST"]),
         Route(f"{repo}/branch/{{branch}}", route(revisions.delete_branch), methods=["DELETE"]),
         Route(f"{repo}/xet-{{use}}-token/{{revision}}", route(revisions.no_xet)),
+        Route("/api/collections", route(collections.list_collections)),
+        Route("/api/collections", route(collections.create), methods=["POST"]),
+        Route(collection, route(collections.get)),
+        Route(collection, route(collections.update), methods=["PATCH"]),
+        Route(collection, route(collections.delete), methods=["DELETE"]),
+        Route(f"{collection}/items", route(collections.add_item), methods=["POST"]),
+        Route(f"{collection}/items/{{item}}", route(collections.update_item), methods=["PATCH"]),
+        Route(f"{collection}/items/{{item}}", route(collections.delete_item), methods=["DELETE"]),
         Route("/lfs-files/{oid}", route(files.download)),
         Route("/lfs-files/{oid}", files.upload, methods=["PUT"]),
     ]

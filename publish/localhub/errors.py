@@ -54,6 +54,12 @@ class RepoNotFoundError(HubError):
     code = "RepoNotFound"
 
 
+class CollectionNotFoundError(HubError):
+    """No such collection, or none that this user may know of; nor such an item in it."""
+
+    status = 404
+
+
 class RevisionNotFoundError(HubError):
     """No such branch, tag or commit."""
 

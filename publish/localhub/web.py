@@ -24,6 +24,7 @@ from publish.localhub.errors import (
 )
 from publish.localhub.lfs import LargeFiles, Pointer
 from publish.localhub.repository import Meta, Repository
+from publish.localhub.shelf import Collections
 from publish.localhub.store import Store
 from publish.localhub.users import User, Users
 
@@ -39,6 +40,7 @@ class Hub:
         self.users = Users(root)
         self.store = Store(root)
         self.large = LargeFiles(root)
+        self.collections = Collections(root)
 
 
 @dataclass(frozen=True)

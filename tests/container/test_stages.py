@@ -4,15 +4,20 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from container import mounts
-from container.stages import Order, Phase, phases
+from container import engine, mounts, stages
+from container.stages import Order, Phase, phases, with_whole_paths
 from recipe.errors import UserError
 from recipe.load import load_recipe
 from recipe.nodes import Nodes
 from tests.support import Cli
+
+if TYPE_CHECKING:
+    from docker.models.images import Image
 
 FULL = ["model_revision=" + "a" * 40, "dataset_revision=" + "b" * 40]
 NOWHERE = "tcp://127.0.0.1:9"
@@ -108,6 +113,85 @@ def test_the_token_is_a_file_of_one_user(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not file.exists()
 
 
+def job_of(of: Order, phase: Phase, tmp_path: Path) -> tuple[engine.Job, dict[str, bytes], set[int]]:
+    """What a container is given, what is in the secret files among it, and these files' modes."""
+    image = cast("Image", SimpleNamespace(id="sha256:1", attrs={}))
+    user = (os.getuid(), os.getgid())
+    with stages._secrets(of, phase, user) as secrets:
+        job = stages._job(of, phase, image, tmp_path / "recipe.yaml", user, secrets, ())
+        content = {path: job.inside[path].read_bytes() for path in secrets}
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in secrets.values()}
+    assert not any(file.exists() for file in secrets.values())
+    return job, content, modes
+
+
+@pytest.mark.parametrize("hub", ["local", "remote"])
+@pytest.mark.parametrize("command", ["publish", "run"])
+def test_the_signing_key_is_in_the_container_that_publishes_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub: str, command: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("NOTUS_SIGNING_PASSWORD", "sesame")
+    monkeypatch.setenv("NOTUS_SIGNING_KEY", str(tmp_path / "key.pem"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    (tmp_path / "key.pem").write_text("a key")
+    recipe = "notus-7b-v1-lora" if hub == "remote" else "smoke"
+    of = replace(
+        order(command, recipe, hub),
+        run=tmp_path / "run",
+        hub_root=tmp_path / "hub",
+        key=tmp_path / "key.pem",
+    )
+    *before, last = phases(of, gpus=True)
+    given = {"/run/secrets/signing_key": b"a key", "/run/secrets/signing_password": b"sesame"}
+    job, content, modes = job_of(of, last, tmp_path)
+    token = {"/run/secrets/hf_token": b"hf_secret"} if hub == "remote" else {}
+    assert content == given | token
+    assert modes == {0o400}
+    assert job.environment["NOTUS_SIGNING_KEY"] == "/run/secrets/signing_key"
+    assert job.environment["NOTUS_SIGNING_PASSWORD_PATH"] == "/run/secrets/signing_password"
+    assert tmp_path / "key.pem" not in {*job.mounts, *job.inside.values()}  # its copy is, read only
+    visible = [*job.command, *job.environment.values()]  # by whoever may ask the engine
+    assert not any(secret in text for secret in ("a key", "sesame", "hf_secret") for text in visible)
+    assert before
+    for phase in before:
+        job, content, _ = job_of(of, phase, tmp_path)
+        assert set(content) <= {"/run/secrets/hf_token"}
+        assert not any("SIGNING" in name or "key.pem" in value for name, value in job.environment.items())
+    job, content, _ = job_of(replace(of, key=None), last, tmp_path)
+    assert set(content) == set(token)
+    assert "NOTUS_SIGNING_KEY" not in job.environment
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_release_is_one_container_that_is_told_where_git_has_the_tag(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dry_run: bool
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(stages, "commit_of_tag", {"v3.0.0": "c" * 40}.get)
+    (tmp_path / "key.pem").write_text("a key")
+    recipe = load_recipe("notus-7b-v1-lora", FULL, "v3.0.0")
+    of = replace(
+        order("release"),
+        recipe=recipe,
+        run=tmp_path / "run",
+        key=tmp_path / "key.pem",
+        data=True,
+        dry_run=dry_run,
+    )
+    [phase] = phases(of, gpus=True)
+    assert brief([phase]) == [("release", "bridge", True, False)]
+    more = ("--dry-run",) if dry_run else ()
+    assert phase.arguments[:6] == ("release", "--tag", "v3.0.0", "--data", *more, "--hub", "remote")[:6]
+    job, content, _ = job_of(of, phase, tmp_path)
+    assert set(content) == {"/run/secrets/hf_token", "/run/secrets/signing_key"}
+    assert job.environment["NOTUS_TAGGED"] == "c" * 40
+    assert "NOTUS_TAGGED" not in job_of(replace(of, command="publish"), phase, tmp_path)[0].environment
+
+
 def test_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -189,3 +273,12 @@ def test_an_unpinned_recipe_is_not_even_begun(
     for command in ("publish", "run"):
         line = cli(command, "notus-7b-v1-lora", "--run", tmp_path / "run").mistake
         assert "model_revision and dataset_revision not pinned" in line
+
+
+def test_a_banner_is_named_by_a_path_that_a_container_finds_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = load_recipe("smoke", ["banner=art/mine.png", "banner_alt=A cat."])
+    assert with_whole_paths(mine).release.banner == str(tmp_path / "art" / "mine.png")
+    assert with_whole_paths(load_recipe("smoke")).release.banner == "builtin:notus"

@@ -41,6 +41,11 @@ LEFT_OUT = {
         "update_repo_settings": "no gated repositories here",
         "update_dataset_repo_settings": "no gated repositories here",
     },
+    "test_hf_api.py::TestCollectionAPI": {
+        "list_collections": _PRODUCTION,
+        "create_collection_exists_ok": "skipped upstream: two may have the same title",
+        "collection_items_with_collections": _PRODUCTION,
+    },
     "test_hf_api.py::TestCommitApi": {
         "empty_commit_on_pr": "opens a pull request as a discussion; here one begins with its commit",
     },
@@ -109,6 +114,10 @@ PASSES = {
     """,
     "test_hf_api.py::TestHfApiVerifyChecksums": """
         verify_repo_checksums_with_local_cache
+    """,
+    "test_hf_api.py::TestCollectionAPI": """
+        create_collection_with_description create_private_collection update_collection
+        delete_collection collection_items
     """,
     "test_snapshot_download.py::TestSnapshotDownload": """
         download_model download_private_model download_model_local_only

@@ -104,7 +104,7 @@ def test_one_release_under_one_tag(published: Path, hub: dict[str, str]) -> None
     for kind in ("adapter", "merged"):
         card = (published / "card" / kind / "README.md").read_text(encoding="utf-8")
         assert yaml.safe_load(card.split("---\n")[1])["datasets"] == [DATA]
-        assert f"The pairs are published as `{DATA}`" in card
+        assert f"The pairs are published as [`{DATA}`](" in card
 
 
 @pytest.mark.slow

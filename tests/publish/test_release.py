@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from recipe.load import load_recipe
+from recipe.plan import make_plan
+from recipe.plan_view import publishes
 from tests.support import fresh
 
 pytestmark = pytest.mark.slow
@@ -87,8 +91,9 @@ def test_a_consumer_gets_the_logits_of_the_run(published: Path, hub: dict[str, s
     assert max(found["worst"].values()) < 1e-5
     inputs = json.loads((published / "inputs" / "inputs.json").read_text())
     assert found["base"] == ["notus/tiny-base", inputs["base"]["revision"]]
+    template = found["template"].removesuffix("\n")  # a block of code ends with one
     for kind in ("adapter", "merged"):
-        assert f"```\n{found['template']}\n```" in (published / "card" / kind / "README.md").read_text(
+        assert f"```\n{template}\n```" in (published / "card" / kind / "README.md").read_text(
             encoding="utf-8"
         )
 
@@ -105,14 +110,25 @@ def test_a_dry_run_says_what_is_there_and_does_nothing(
     assert {one["does"] for one in found["repositories"].values()} == {"nothing: tagged"}
     assert found["upload_bytes"] == 0
     ended = fresh(*look, "--tag", "v9", "--set", "license=mit", cwd=tiny, **reader)
-    assert "card not done yet" in ended.mistake  # the card of another licence is another one
+    assert "card, provenance not done yet" in ended.mistake  # the card of another licence is another one
     assert sorted(path.name for path in published.iterdir()) == before
 
 
 def test_a_dry_run_before_the_stages_makes_nothing(tiny: Path, tmp_path: Path) -> None:
     ended = fresh("publish", tiny / "tiny.yaml", "--dry-run", "--hub", "local", cwd=tmp_path)
-    assert "fetch, curate, train, merge, card not done yet" in ended.mistake
+    assert "fetch, curate, train, merge, card, provenance not done yet" in ended.mistake
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_plan_lists_is_what_is_published(published: Path, tiny: Path) -> None:
+    recipe = load_recipe(tiny / "tiny.yaml")
+    planned = {name: files for name, files, _ in publishes(recipe, make_plan(recipe, count=False))}
+    released = json.loads((published / "release.json").read_text())["repositories"].values()
+    assert set(planned) == {repo["repo_id"] for repo in released}
+    for repo in released:
+        wanted = planned[repo["repo_id"]]
+        assert all(any(fnmatch(name, one) for one in wanted) for name in repo["files"]), repo["files"]
+        assert all(any(fnmatch(name, one) for name in repo["files"]) for one in wanted), wanted
 
 
 def test_a_second_time_nothing_is_done_and_said_so(published: Path, tiny: Path, hub: dict[str, str]) -> None:

@@ -143,6 +143,29 @@ def test_a_mistyped_data_file_is_no_repository(name: str) -> None:
     assert source_of(name) == "local"
 
 
+TOLD = {
+    "story": "Once.",
+    "why_name": "Why not?",
+    "license_reason": "so",
+    "sources": {"Code": "x"},
+    "banner": "a.png",
+}
+
+
+@pytest.mark.parametrize("key", ["model_name_or_path", "dataset", "model_name"])
+def test_what_is_told_of_a_model_is_not_told_of_another(write: WriteRecipe, key: str) -> None:
+    parent = write("parent", "extends: smoke\n" + yaml.safe_dump(TOLD))
+    same = load_recipe(write("same", "extends: parent\nseed: 3\nversion: v9\n")).release
+    assert (same.story, same.sources) == ("Once.", {"Code": "x"})
+    for other in (
+        load_recipe(write("child", f"extends: parent\n{key}: a/b\n")).release,
+        load_recipe(parent, [f"{key}=a/b"]).release,
+    ):
+        assert (other.story, other.why_name, other.license_reason, other.sources) == (None, None, None, {})
+        assert (other.banner, other.banner_alt) == (None, None)
+    assert load_recipe(parent, [f"{key}=a/b", "story=Mine."]).release.story == "Mine."
+
+
 def test_a_missing_parent_is_named_with_the_path_looked_at(write: WriteRecipe, tmp_path: Path) -> None:
     line = refusal(write("child", "extends: nobody\n"))
     wanted = (
@@ -599,7 +622,7 @@ OTHER: dict[str, object] = {
     "dataset_license": "mit",
     "language": ["de"],
     "developers": "Other",
-    "banner": "builtin:notus",
+    "banner": "mine.png",
     "banner_alt": "paper planes",
     "story": "Why.",
     "why_name": "So.",
@@ -804,7 +827,8 @@ def test_notus_differs_from_zephyr_in_base_data_and_names_only(cli: Cli) -> None
     base = {"model_name_or_path"}
     data = {"dataset", "dataset_splits", "dataset_format", "assumed_dataset_rows"}
     names = {"model_name", "version", "developers", "hub_model_id", "hub_merged_model_id"}
-    assert set(differs) == base | data | names
+    told = {"banner", "story", "why_name", "license_reason", "sources"}
+    assert set(differs) == base | data | names | told
     assert "extends: zephyr-7b-beta-lora" in (RECIPES / "notus-7b-v1-lora.yaml").read_text(encoding="utf-8")
 
 

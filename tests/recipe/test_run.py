@@ -128,7 +128,9 @@ def test_the_manifest_says_what_was_read_and_written(folder: Path) -> None:
     assert manifest["science_sha256"] == recipe.science_sha256
     assert set(manifest["stages"]) == {"pair", "sum"}
     for entry in manifest["stages"].values():
-        assert set(entry) == {"inputs", "outputs", "recipe", "said", "seconds", "started", "versions"}
+        assert set(entry) == {
+            "code", "inputs", "outputs", "recipe", "said", "seconds", "started", "versions",
+        }  # fmt: skip
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["started"])
         assert re.fullmatch(r"[0-9a-f]{64}", entry["recipe"])
         assert entry["seconds"] >= 0

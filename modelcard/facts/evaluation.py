@@ -1,0 +1,107 @@
+"""Benchmark figures from `eval/*.json`: whose they are, and that no two contradict each other."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelcard.facts.harness import Part, Score, Weights, read_scores
+from recipe.errors import UserError
+from recipe.run import Run
+
+FOLDER = "eval"
+ADAPTER_KEYS = ("peft", "delta")
+MODEL_KEYS = ("pretrained", "model", "model_name", "path")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of a run."""
+
+    scores: tuple[Score, ...]
+    limited: tuple[str, ...]
+    """What was measured on some of its samples only: `FILE (LIMIT)`."""
+    harness: tuple[str, ...]
+    """The versions that the files say they were made by, if they do."""
+
+
+def evaluation_files(run: Run) -> list[Path]:
+    """Return the result files of a run, in order of their names."""
+    return sorted(run.path(FOLDER).glob("*.json"))
+
+
+def read_evaluation(run: Run) -> Evaluation | None:
+    """Read every result file; None without any.
+
+    Raises:
+        UserError: A file is none of the harness's, or of another model; or two differ in the same figure.
+    """
+    scores: dict[tuple[object, ...], Score] = {}
+    limited, harness = [], set()
+    for path in evaluation_files(run):
+        where = f"{FOLDER}/{path.name}"
+        content = _read(path, where)
+        config = content.get("config") if isinstance(content.get("config"), dict) else {}
+        assert isinstance(config, dict)
+        weights = _whose(run, content, config, where)
+        if config.get("limit") is not None:
+            limited.append(f"`{path.name}` ({config['limit']})")
+        if made_by := content.get("lm_eval_version") or content.get("git_hash"):
+            harness.add(str(made_by))
+        for score in read_scores(content, config, weights, where):
+            key = (score.weights, score.task, score.metric, score.filter, score.shots)
+            other = scores.setdefault(key, score)
+            if other.value != score.value:
+                raise UserError(
+                    f"{where}: another {score.metric} of {score.task} than in {other.file}; remove the one "
+                    "that does not count"
+                )
+    if not scores:
+        return None
+    return Evaluation(tuple(scores.values()), tuple(limited), tuple(sorted(harness)))
+
+
+def _read(path: Path, where: str) -> Part:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{where}: not JSON ({error}); remove it, or evaluate again") from None
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict) or not all(isinstance(found, dict) for found in results.values()):
+        raise UserError(f"{where}: no results of lm-evaluation-harness; remove it from the run folder")
+    found: Part = content
+    return found
+
+
+def _whose(run: Run, content: Part, config: Part, where: str) -> Weights:
+    """Return which of this run's weights a file is about.
+
+    Raises:
+        UserError: It names another model, or none.
+    """
+    arguments = config.get("model_args") or {}
+    if isinstance(arguments, str):
+        pairs = (one.partition("=") for one in arguments.split(","))
+        arguments = {key.strip(): value.strip() for key, _, value in pairs}
+    if not isinstance(arguments, dict):
+        arguments = {}
+    # What is laid over a model decides; today's `model_name` is that of the model below.
+    above = [arguments[key] for key in ADAPTER_KEYS if arguments.get(key)]
+    named = above or [
+        *(arguments.get(key) for key in MODEL_KEYS), content.get("model_name"), config.get("model_name"),
+    ]  # fmt: skip
+    names = [name for name in named if isinstance(name, str) and name]
+    release = run.recipe.release
+    ours: dict[Weights, str] = {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id}
+    for weights, repo_id in ours.items():
+        folder = run.path(weights)
+        for name in names:
+            place = Path(name)
+            if name == repo_id or place.absolute() == folder.absolute():
+                return weights
+            if place.parts[-2:] == (folder.absolute().parent.name, folder.name):  # seen from elsewhere
+                return weights
+    said = f"of {names[0]}" if names else "does not say of which model"
+    raise UserError(
+        f"{where}: {said}, and not of this run's model ({release.hub_model_id}, {release.hub_merged_model_id}, or the "
+        "run's adapter or merged folder); remove it"
+    )

@@ -1,0 +1,95 @@
+"""A card's YAML metadata, as the Hub reads it."""
+
+from typing import Any, Literal
+
+from huggingface_hub import EvalResult
+from huggingface_hub.repocard_data import eval_results_to_model_index
+
+from modelcard.facts import Facts
+from modelcard.facts.harness import Score
+
+Kind = Literal["adapter", "merged", "base"]
+HARNESS = ("EleutherAI/lm-evaluation-harness", "https://github.com/EleutherAI/lm-evaluation-harness")
+# What the benchmarks are called; any other by its task.
+TITLES = {
+    "arc_challenge": "ARC (challenge)",
+    "arc_easy": "ARC (easy)",
+    "drop": "DROP",
+    "gsm8k": "GSM8K",
+    "gsm8k_cot": "GSM8K (chain of thought)",
+    "hellaswag": "HellaSwag",
+    "hendrycksTest": "MMLU",
+    "ifeval": "IFEval",
+    "mmlu": "MMLU",
+    "mmlu_pro": "MMLU-Pro",
+    "truthfulqa_gen": "TruthfulQA (generation)",
+    "truthfulqa_mc": "TruthfulQA (multiple choice)",
+    "truthfulqa_mc1": "TruthfulQA (one true answer)",
+    "truthfulqa_mc2": "TruthfulQA (several true answers)",
+    "winogrande": "Winogrande",
+}
+
+
+def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
+    """Return the metadata of one of a release's repositories."""
+    release = facts.recipe.release
+    common: dict[str, Any] = {
+        "license": release.license,
+        "language": release.language,
+        "pipeline_tag": "text-generation",
+        "library_name": "peft" if kind == "adapter" else "transformers",
+    }
+    if kind == "base":
+        return common
+    common["base_model"] = facts.base.name
+    common["base_model_relation"] = "adapter" if kind == "adapter" else "finetune"
+    # The pairs themselves, if they are published, and what they were made of.
+    datasets = [facts.data.published, facts.data.name if facts.data.source == "hub" else None]
+    if any(datasets):
+        common["datasets"] = list(dict.fromkeys(filter(None, datasets)))
+    common["tags"] = list(dict.fromkeys([*release.tags, "notus"]))
+    if results := [eval_result(score) for score in scores_for(facts, kind)]:
+        common["model-index"] = eval_results_to_model_index(release.model_name, results)
+    return common
+
+
+def scores_for(facts: Facts, kind: Kind) -> list[Score]:
+    """Return the figures of a repository's own weights or, where there are none, of the run's other ones."""
+    every = facts.evaluation.scores if facts.evaluation else ()
+    return [score for score in every if score.weights == kind] or list(every)
+
+
+def title(score: Score) -> str:
+    """Return what a benchmark is called."""
+    return TITLES.get(score.task, score.task)
+
+
+def metric_name(score: Score) -> str:
+    """Return what a figure is called beside others of its task."""
+    return score.metric if score.filter == "none" else f"{score.metric}, {score.filter}"
+
+
+def eval_result(score: Score) -> EvalResult:
+    """Return a figure as the Hub's client has it."""
+    path, config, split = score.dataset
+    arguments = {
+        "num_few_shot": score.shots,
+        "task": score.task,
+        "version": score.version,
+        "stderr": score.stderr,
+    }
+    return EvalResult(
+        task_type="text-generation",
+        task_name="Text generation",
+        dataset_type=path or score.task,
+        dataset_name=title(score),
+        dataset_config=config,
+        dataset_split=split,
+        metric_type=score.metric,
+        metric_name=f"{score.task}: {metric_name(score)}",
+        metric_value=score.value,
+        # Not of the data set: several tasks share one.
+        metric_args={key: value for key, value in arguments.items() if value is not None},
+        source_name=HARNESS[0],
+        source_url=HARNESS[1],
+    )

@@ -1,0 +1,52 @@
+"""What has to be said wherever a figure on TruthfulQA is: UltraFeedback holds its questions."""
+
+import re
+
+from modelcard.citations import is_ultrafeedback
+from modelcard.facts.data import Data
+
+
+def names_truthfulqa(name: str) -> bool:
+    """Whether a task, a source or a file is called as the benchmark is."""
+    return "truthfulqa" in re.sub(r"[^a-z]", "", name.lower())
+
+
+def truthfulqa_note(data: Data) -> str:
+    """Return what a run's data say of its figures on TruthfulQA, in sentences."""
+    said = []
+    found = {source: rows for source, rows in data.rows_by_source.items() if names_truthfulqa(source)}
+    used = {source: rows for source, rows in found.items() if not _dropped(data, source)}
+    named = " and ".join(f"`{source}`" for source in found)
+    if used:
+        said.append(
+            f"The preference data hold prompts of TruthfulQA ({sum(used.values()):,} rows of the source {named}), so "
+            "figures on it are contaminated and say little."
+        )
+    elif found:
+        said.append(
+            f"This run left out the {sum(found.values()):,} rows whose source is {named}, which hold prompts of "
+            "TruthfulQA."
+        )
+    elif any(map(names_truthfulqa, data.drop_sources)):
+        said.append("This run leaves out the rows that the data mark as TruthfulQA's; there were none.")
+    elif is_ultrafeedback(data.name):
+        said.append(
+            "UltraFeedback, of which these data were made, holds prompts of TruthfulQA, so figures on it are "
+            "contaminated and say little."
+        )
+    overlaps = {file: overlap for file, overlap in data.overlaps.items() if names_truthfulqa(file)}
+    for file, overlap in overlaps.items():
+        kept = "were left out" if data.drop_contaminated != "none" else "were kept"
+        reach = {"none": "They", "exact": "The equal ones", "13-gram": "Those of the first two kinds"}
+        said.append(
+            f"Compared with the {overlap.texts:,} texts of `{file}`, {overlap.exact:,} prompts are equal to one, "
+            f"{overlap.grams_13:,} more share 13 words in a row with one, {overlap.grams_8:,} more 8. "
+            f"{reach.get(data.drop_contaminated, 'All of them')} {kept}."
+        )
+    if not said:
+        said.append("Whether the preference data hold questions of TruthfulQA was not counted in this run.")
+    return " ".join(said)
+
+
+def _dropped(data: Data, source: str) -> bool:
+    return source in data.drop_sources or (data.only_sources is not None and source not in data.only_sources)

