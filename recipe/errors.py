@@ -1,5 +1,6 @@
 """The one way a user's mistake travels to the command line."""
 
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -20,9 +21,16 @@ def ending_signals() -> list[signal.Signals]:
 
 
 def exit_on_mistake(command: Callable[[], object]) -> None:
-    """Run a command; a user's mistake is one line on stderr and exit code 2."""
+    """Run a command; a user's mistake is one line on stderr and exit code 2. So is a full disk, wherever it is met."""
     try:
         command()
     except UserError as error:
-        sys.stderr.write(f"notus: {error}\n")
-        sys.exit(2)
+        said = str(error)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        said = f"{error.filename or 'a file'} can't be written, the disk is full; make room"
+    else:
+        return
+    sys.stderr.write(f"notus: {said}\n")
+    sys.exit(2)

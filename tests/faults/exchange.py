@@ -17,9 +17,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A commit's id is another in each release, and so is a signature.
-_COMMIT = re.compile(r"(?<=/)[0-9a-f]{40}(?=/|$)")
-_WRITES = re.compile(r"/api/repos/create|.*/commit/[^/]+|.*/tag/[^/]+|/lfs-files/[0-9a-f]{64}")
+# A commit's id is another in each release, and so are those of a collection and of what is in it.
+_ANOTHER = re.compile(r"(?<=[/-])(?:[0-9a-f]{40}|[0-9a-f]{24})(?=/|$)")
+_WRITES = re.compile(
+    r"/api/repos/create|.*/commit/[^/]+|.*/tag/[^/]+|/lfs-files/[0-9a-f]{64}|/api/collections.*"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,12 @@ class Seen:
     @property
     def writes(self) -> bool:
         """Whether it changes what is stored."""
-        return self.method in {"POST", "PUT"} and bool(_WRITES.fullmatch(self.path))
+        return self.method in {"POST", "PUT", "PATCH"} and bool(_WRITES.fullmatch(self.path))
+
+    @property
+    def of_a_collection(self) -> bool:
+        """Whether it is about a collection, without which a release is whole."""
+        return self.path.startswith("/api/collections")
 
     @property
     def of_a_file(self) -> bool:
@@ -97,7 +104,7 @@ class Journal:
 
     def key(self, scope: Scope) -> Key:
         """Return which request this is."""
-        method, path = scope["method"], _COMMIT.sub("*", scope["raw_path"].decode("latin-1"))
+        method, path = scope["method"], _ANOTHER.sub("*", scope["raw_path"].decode("latin-1"))
         nth = self._counts[method, path]
         self._counts[method, path] += 1
         return Key(method, path, nth)

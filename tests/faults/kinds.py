@@ -23,8 +23,8 @@ class Kind:
         at: Whether it makes sense at a request.
         do: What happens instead of the request's own answer.
         lasting: Whether every later request meets it too, until the client has ended.
-        ends: Whether the client can't but end by it.
-        passes: Whether the client has to go on as if nothing had been.
+        ends: Whether the client can't but end by it, but for a collection's requests.
+        passes: Whether the client has to go on as if nothing had been, likewise.
         patience: Seconds that the client waits for the Hub in all.
         disk: Whether the run lies on a small disk of its own.
     """

@@ -16,7 +16,7 @@ from tests.faults.disk import full_at, small_disk
 from tests.faults.exchange import Exchange, Key, Seen, Trap, read_journal
 from tests.faults.kinds import KINDS, SECONDS_ASKED, SMALL_DISK, SMALL_DISKS, fill
 from tests.faults.processes import Client, Outcome, serving
-from tests.faults.stored import Stored, fsck, left_over, look, tag_problems
+from tests.faults.stored import Stored, collections, fsck, left_over, look, tag_problems
 from tests.faults.tiny import VERSION, copy_run, made_anew, size_of
 
 AT_ONCE, AGAIN, WRONG = "at once", "re-run", "wrong"
@@ -68,6 +68,7 @@ class Whole:
         requests: In order.
         wanted: sha256 by path, by repository.
         stored: What the Hub has after it.
+        collections: Those on the Hub after it.
         listing: The run folder's files after it.
         size: Bytes of the release.
         arguments: Of `notus`, but for `--run`.
@@ -77,6 +78,7 @@ class Whole:
     requests: list[Seen]
     wanted: Mapping[str, Mapping[str, str]]
     stored: Mapping[str, Stored]
+    collections: list[str]
     listing: frozenset[str]
     size: int
     arguments: tuple[str, ...]
@@ -131,6 +133,7 @@ class Bench:
             requests=read_journal(journal),
             wanted=wanted,
             stored=look(hub, wanted),
+            collections=collections(hub),
             listing=listing,
             size=sum(
                 facts["size"] for repo in release["repositories"].values() for facts in repo["files"].values()
@@ -200,26 +203,33 @@ class Bench:
                     first = self.client(whole.arguments, run, place, "first", patience, defect).wait()
                 after = look(hub, whole.wanted)
                 wrong = [*_met(point, place / "first.jsonl"), *_after_fault(first, whole, after, run, hub)]
-                if kind and kind.ends and first.code == 0:
-                    wrong.append("the fault ends every call, and this one ended well")
-                if kind and kind.passes and first.code != 0:
-                    wrong.append("the fault has passed, and ended the call")
+                if kind and not _of_a_collection(point, whole):
+                    if kind.ends and first.code == 0:
+                        wrong.append("the fault ends every call, and this one ended well")
+                    if kind.passes and first.code != 0:
+                        wrong.append("the fault has passed, and ended the call")
                 (disk / "filler").unlink(missing_ok=True)
-                done = first.code == 0
-                if done:
+                if first.code == 0:
                     wrong += _after_all(first, whole, after, run)
+                done = first.code == 0 and collections(hub) == whole.collections
                 with serving(self.listener, hub, place / "second.jsonl", self.shared, _let_be):
                     second = self.client(whole.arguments, run, place, "second", patience).wait()
                 wrong += [
                     f"re-run: {line}" for line in _after_all(second, whole, look(hub, whole.wanted), run)
                 ]
                 wrong += fsck(hub) + left_over(hub)
+                if (found := collections(hub)) != whole.collections:
+                    wrong.append(f"re-run: other collections: {found}, not {whole.collections}")
         how = WRONG if wrong else AT_ONCE if done else AGAIN
         return Ended(point, how, wrong, first.said, time.monotonic() - started)
 
 
 def _let_be(_: Key) -> None:
     pass
+
+
+def _of_a_collection(point: Point, whole: Whole) -> bool:
+    return any(seen.key == point.key and seen.of_a_collection for seen in whole.requests)
 
 
 def _download_of(point: Point, whole: Whole) -> int | None:

@@ -1,6 +1,7 @@
 """What is in the Hub's folder, read without the Hub: every tag's files and bytes, held against the run's."""
 
 import hashlib
+import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -65,6 +66,16 @@ def tag_problems(stored: Mapping[str, Stored], version: str) -> list[str]:
             f"{tagged[0]} is tagged, and {repo} is not whole" for repo, one in stored.items() if not one.whole
         ]
     return wrong
+
+
+def collections(root: Path) -> list[str]:
+    """Return the collections on the Hub, each with what is in it."""
+    found = []
+    for path in (root / "collections").glob("*.json"):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        items = sorted(f"{item['type']} {item['id']} ({item['note']})" for item in held["items"])
+        found.append(f"{held['namespace']}/{held['title']}: {', '.join(items)}")
+    return sorted(found)
 
 
 def fsck(root: Path) -> list[str]:

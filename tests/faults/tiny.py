@@ -108,6 +108,7 @@ def _write(folder: Path) -> None:
         "hub_model_id": f"{USER}/tiny-adapter",
         "hub_merged_model_id": f"{USER}/tiny",
         "hub_base_model_id": f"{USER}/tiny-base",
+        "collection": "Tiny",
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
 
