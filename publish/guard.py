@@ -23,7 +23,7 @@ from recipe.disk import read_json
 from recipe.errors import UserError
 from recipe.run import Run
 
-README, ADAPTER_CONFIG = "README.md", "adapter_config.json"
+README, ADAPTER_CONFIG, STATEMENT = "README.md", "adapter_config.json", "provenance.json"
 # Pickles, and what a trainer keeps for itself.
 NEVER = re.compile(
     r"(.*/)?(training_args|optimizer|scheduler|rng_state|scaler|trainer_state)[^/]*"
@@ -83,16 +83,22 @@ def refuse_faulty_cards(hub: PatientHub, repos: Sequence[Repo]) -> None:
         )
         if answer.status_code not in {200, 400}:
             hub.ask(f"checking the card of {repo.repo_id}", partial(hf_raise_for_status, answer))
-        if errors := answer.json().get("errors"):
+        try:
+            errors = answer.json().get("errors")
+        except (ValueError, AttributeError):
+            raise UserError(
+                f"{repo.repo_id}: {constants.ENDPOINT} answers no JSON about its card; check HF_ENDPOINT"
+            ) from None
+        if errors:
             said = "; ".join(" ".join(str(error["message"]).split()) for error in errors)
             raise UserError(f"{repo.repo_id}: the Hub refuses its README.md: {said}")
 
 
 def refuse_other_base(hub: PatientHub, plan: RepoPlan) -> None:
-    """Refuse to push adapter, or card, over those of another base.
+    """Refuse to push adapter, or card, over those of another base, or a release over what is none.
 
     Raises:
-        UserError: Names both bases.
+        UserError: Names both bases, or what would be lost.
     """
     if plan.there or plan.head is None:
         return
@@ -114,6 +120,12 @@ def refuse_other_base(hub: PatientHub, plan: RepoPlan) -> None:
         raise UserError(
             f"{repo.repo_id}: what lies there is of the base {min(theirs)}, this is of {min(ours)}; name another "
             "repository, or use --force to replace it"
+        )
+    lost = [path for path, state in plan.states.items() if state in {"changed", "stale"} and path != README]
+    if lost and not theirs & ours and STATEMENT not in plan.remote:
+        raise UserError(
+            f"{repo.repo_id}: what lies there is no release of Notus ({lost[0]} would be lost, {len(lost)} file(s) in "
+            "all); name another repository, or use --force to replace it"
         )
 
 

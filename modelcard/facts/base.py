@@ -6,7 +6,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from modelcard.facts.missing import Artifact, missing, stage_of
+from modelcard.facts.missing import Artifact, missing
+from recipe.disk import file_sha256
 from recipe.run import Run
 
 # What of a model's configuration decides how many parameters it has; what a plan needs to know before the base is here.
@@ -79,9 +80,6 @@ def read_adapter(run: Run) -> Adapter:
     Raises:
         MissingFactError: It is not there.
     """
-    recorded = stage_of(run, "train")["outputs"].get(ADAPTER)
-    if recorded is None:
-        raise missing(ADAPTER, "this run's manifest")
     path = run.path(ADAPTER)
     if not path.is_file():
         raise missing(path.name)
@@ -91,7 +89,8 @@ def read_adapter(run: Run) -> Adapter:
             part = file.get_slice(name)
             parameters += prod(part.get_shape())
             dtypes.add(DTYPES.get(part.get_dtype(), part.get_dtype()))
-    return Adapter(recorded["sha256"], recorded["size"], parameters, " and ".join(sorted(dtypes)))
+    # The file's own hash: a card must not give the manifest's word for it.
+    return Adapter(file_sha256(path), path.stat().st_size, parameters, " and ".join(sorted(dtypes)))
 
 
 def read_merge(run: Run) -> Merge:

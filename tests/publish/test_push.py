@@ -357,6 +357,18 @@ def test_another_base_is_not_replaced_without_force(online: Online) -> None:
         online.publish(online.run("v0.2.0"))
 
 
+def test_what_is_no_release_is_not_replaced_without_force(online: Online) -> None:
+    online.api.create_repo(MERGED)
+    theirs = {"README.md": b"---\nlicense: mit\n---\n", "model-00001-of-00002.safetensors": b"somebody's"}
+    for name, content in theirs.items():
+        online.api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id=MERGED)
+    with pytest.raises(UserError, match=f"{MERGED}: what lies there is no release of Notus .*--force"):
+        online.publish()
+    assert not online.api.repo_exists(ADAPTER)
+    online.publish(force=True)
+    assert online.all_tags() == [BASE, ADAPTER, MERGED]
+
+
 def test_a_card_that_the_hub_refuses_is_found_before_anything_is_pushed(online: Online) -> None:
     card = online.folder / "card/merged/README.md"
     card.write_text(card.read_text().replace("license: apache-2.0", "license: freeware"))
