@@ -118,11 +118,13 @@ def recipe_diff(one: RecipeName, other: RecipeName, as_json: Json = False) -> No
 
 def recipe_check(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
     """Check a recipe, its local paths and its LoRA targets, and say what a release would still need."""
+    from modelcard.banner import read_banner
     from recipe.plan import make_plan
 
     loaded = work.load(recipe, set_)
     reporter = work.reporter_for(False, as_json)
     plan = make_plan(loaded)
+    read_banner(loaded.release)
     unpinned = loaded.science.unpinned
     reporter.say(
         f"{loaded.name}: the recipe is sound; {loaded.science.global_batch_size} pairs an optimizer step"

@@ -1,5 +1,6 @@
 """The commands that make, publish and verify a model: one short function a stage."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from commandline.options import (
     Set,
     Tag,
 )
+from recipe.errors import UserError
 from recipe.nodes import nodes_from
 
 
@@ -98,6 +100,7 @@ def card(
     recipe: RecipeName = "smoke",
     set_: Set = None,
     run: RunFolder = None,
+    tag: Tag = None,
     data: Data = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="And as pages to look at in a browser, in `preview/`.")
@@ -108,9 +111,11 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Write the model cards, and where every published file comes from."""
-    work.bring_upto(recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data)
+    work.bring_upto(
+        recipe, set_, run, quiet, as_json, upto="card", place=(runtime, image), data=data, tag=tag
+    )
     if preview:
-        work.preview_cards(recipe, set_, run, quiet, as_json)
+        work.preview_cards(recipe, set_, run, quiet, as_json, tag)
 
 
 def publish(
@@ -187,6 +192,8 @@ def verify(
         found = inspect_repository(recipe, revision, public_key, hub, hub_root, reporter, in_vain)
         work.answer(found, as_json)
         raise typer.Exit(0 if found["ok"] else 1)
+    if "/" in recipe and not Path(recipe).exists():
+        raise UserError(f"{recipe}: no such recipe; a repository is looked at with --revision TAG")
     loaded = work.load(recipe, set_)
     if work.in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
         return

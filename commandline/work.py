@@ -91,9 +91,10 @@ def bring_upto(
     nodes: Nodes = ALONE,
     place: tuple[str | None, str | None] = ("venv", None),
     data: bool = False,
+    tag: str | None = None,
 ) -> None:
     """Bring the stages up to one, here or in the image."""
-    loaded, reporter = load(name, overrides), reporter_for(quiet, as_json)
+    loaded, reporter = load(name, overrides, tag), reporter_for(quiet, as_json)
     data = upto in {"curate", "card"} and with_data(loaded, run, data)
     if not in_image(upto, loaded, run, place, reporter, nodes=nodes, data=data, as_json=as_json):
         answer(bring(loaded, run, reporter, upto=upto, nodes=nodes, data=data), as_json)
@@ -255,12 +256,12 @@ def open_run(loaded: "Recipe", run: Path | None) -> "Run":
 
 
 def preview_cards(
-    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool
+    name: str, overrides: list[str] | None, run: Path | None, quiet: bool, as_json: bool, tag: str | None
 ) -> None:
     """Write the cards that are there as pages to look at, here: it needs neither torch nor the image."""
     from modelcard.preview import PREVIEW
 
-    opened, reporter = open_run(load(name, overrides), run), reporter_for(quiet, as_json)
+    opened, reporter = open_run(load(name, overrides, tag), run), reporter_for(quiet, as_json)
     with opened.locked():
         done = opened.bring((PREVIEW,), reporter)
     reporter.say(f"\nopen {opened.path('preview')} in a browser")
@@ -322,7 +323,7 @@ def release_plan(
     if missing:
         raise UserError(
             f"{opened.folder}: {', '.join(missing)} not done yet, so what would be published is not known; run "
-            f"`notus card{' --data' * data}` first"
+            f"`notus card --tag {loaded.release.version}{' --data' * data}` first, with the other options of this one"
         )
     plans = plan_release(opened, with_data=data, reporter=reporter)
     if signer and not opened.done("signature"):

@@ -14,6 +14,7 @@ from recipe.errors import UserError
 from recipe.progress import Reporter
 
 KEPT = {".gitattributes"}  # the Hub's own file
+FOLLOWS = ("model.sig", "provenance.json", "sbom.cdx.json")  # differ if any other file does
 LISTED = 20  # files of a repository that are shown one by one; the rest is summed up
 
 Remote = Mapping[str, tuple[str, int]]
@@ -95,10 +96,10 @@ def plan_repository(hub: PatientHub, repo: Repo, version: str) -> RepoPlan:
     tagged = tags.get(version)
     at = tagged or head
     plan = RepoPlan(repo, head, remote_files(hub, repo, at) if at else {}, tagged)
-    if tagged and (wrong := plan.wrong):
+    if tagged and (wrong := sorted(plan.wrong, key=lambda path: (path in FOLLOWS, path))):
         raise TakenError(
-            f"{repo.repo_id}: the tag {version} exists on other content ({len(wrong)} file(s): {wrong[0]}, ...); "
-            "publish under another with --tag"
+            f"{repo.repo_id}: the tag {version} exists on other content ({wrong[0]}"
+            f"{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}); publish under another with --tag"
         )
     return plan
 

@@ -136,12 +136,12 @@ def preflight(recipe: Recipe, *, with_data: bool = False, hub: PatientHub | None
     """
     refuse_unreleasable(recipe, with_data=with_data)
     if hub is not None:
-        return _who(hub)
+        return _who(hub, recipe, with_data=with_data)
     with patient(Reporter(quiet=True)) as online:
-        return _who(online)
+        return _who(online, recipe, with_data=with_data)
 
 
-def _who(hub: PatientHub) -> str:
+def _who(hub: PatientHub, recipe: Recipe, *, with_data: bool) -> str:
     try:
         me = hub.ask("who publishes", hub.api.whoami)
     except LocalTokenNotFoundError:
@@ -152,7 +152,26 @@ def _who(hub: PatientHub) -> str:
         raise UserError(
             f"who publishes: {me['name']}'s token may only read; set HF_TOKEN to one that may write"
         )
+    # As the Hub compares them: without case.
+    owned = {str(one["name"]).lower() for one in (me, *me.get("orgs", ()))}
+    for key, name in _names(recipe, with_data=with_data).items():
+        if name.partition("/")[0].lower() not in owned:
+            raise UserError(
+                f"{key}: {me['name']} may not write to {name}; name a repository of {' or '.join(sorted(owned))}"
+            )
     return str(me["name"])
+
+
+def _names(recipe: Recipe, *, with_data: bool) -> dict[str, str]:
+    """Return the repositories of a release by the recipe's keys."""
+    release = recipe.release
+    named = {
+        "hub_model_id": release.hub_model_id,
+        "hub_merged_model_id": release.hub_merged_model_id,
+        "hub_base_model_id": release.hub_base_model_id if recipe.science.base_source != "hub" else None,
+        "hub_dataset_id": release.hub_dataset_id if with_data else None,
+    }
+    return {key: name for key, name in named.items() if name is not None}
 
 
 def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
@@ -164,15 +183,11 @@ def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
     refuse_unpinned(recipe)
     if with_data:
         refuse_unpublishable(recipe)
-    release = recipe.release
-    names = {"hub_model_id": release.hub_model_id, "hub_merged_model_id": release.hub_merged_model_id}
-    if recipe.science.base_source != "hub":
-        if release.hub_base_model_id is None:
-            raise UserError(
-                f"{recipe.name}: no one else has the base, a local folder; set hub_base_model_id to publish it too"
-            )
-        names["hub_base_model_id"] = release.hub_base_model_id
-    for key, name in names.items():
+    if recipe.science.base_source != "hub" and recipe.release.hub_base_model_id is None:
+        raise UserError(
+            f"{recipe.name}: no one else has the base, a local folder; set hub_base_model_id to publish it too"
+        )
+    for key, name in _names(recipe, with_data=with_data).items():
         refuse_no_repository_name(key, name)
 
 

@@ -1,10 +1,13 @@
 """Stage: a signature of each repository, by OpenSSF model signing (a Sigstore bundle), with a key or keyless.
 
 `model.sig` covers every file of its repository but itself and `.gitattributes`, which is the Hub's. A signature is
-another one each time it is made. So it is kept in the run folder, and made again only when the key or what it covers
-has changed; a release that was signed stays signed, with the key at hand or not.
+another one each time it is made. So each is kept in the run folder, in `signed/`, and none is made twice for the same
+files by the same key: a version that was released before is the same release again. A release that was signed stays
+signed, with the key at hand or not.
 """
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from publish.contents import files_of, kinds, staged
 from publish.keys import Signer, identity_token, password
-from recipe.disk import read_json
+from recipe.disk import file_sha256, read_json
 from recipe.errors import UserError
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
+from recipe.schema import canonical_sha256
 
 if TYPE_CHECKING:
     from model_signing.signing import Config
 
 NAME, SIGNATURE, PUBLIC_KEY = "signature", "model.sig", "public.pem"
+KEPT = "signed"  # all signatures of the run, by what they cover and who signed
 COVERED = ("card", "provenance")
 # .cache: what `hf download --local-dir` keeps beside the files.
 IGNORED = (SIGNATURE, ".gitattributes", ".cache/huggingface")
@@ -50,8 +55,11 @@ def stage_of(
         with run.locked():
             run.forget(NAME)
         return None
-    kept = signed_by(Signer(before["inputs"]["outside"]), with_data=with_data)
-    return replace(kept, work=_refuse_to_sign)
+    signer = Signer(before["inputs"]["outside"])
+    return replace(
+        signed_by(signer, with_data=with_data),
+        work=partial(sign, signer=signer, with_data=with_data, only_kept=True),
+    )
 
 
 def signed_by(signer: Signer, *, with_data: bool = False) -> Stage:
@@ -75,37 +83,66 @@ def sign(
     *,
     signer: Signer,
     with_data: bool = False,
+    only_kept: bool = False,
 ) -> dict[str, object]:
     """Write `signature/KIND/model.sig` of each repository, and the public key, which is not published.
 
-    Raises:
-        UserError: The environment has no identity any more.
-    """
-    from model_signing import hashing
+    Args:
+        run: The run.
+        out: Where to.
+        reporter: Has nothing to say.
+        signer: Who signs.
+        with_data: Whether the data set is part of the release.
+        only_kept: Whether nobody can sign now, so that signatures made before have to do.
 
-    config = _signing(signer)
+    Raises:
+        UserError: The environment has no identity any more, or nobody can sign and no signature covers these files.
+    """
     repositories = kinds(run, with_data=with_data)
+    config: Config | None = None  # one for all: keyless, each asks for an identity
     for kind, repo_id in repositories.items():
         name = repo_id.rpartition("/")[2]  # what the signature calls the model
-        files = {f"{name}/{path}": file for path, file in files_of(run, kind, beside=COVERED).items()}
-        rules = hashing.Config().set_allow_symlinks(True)  # type: ignore[no-untyped-call]
+        files = files_of(run, kind, beside=COVERED)
+        kept = _kept(run, name, files, signer)
+        if not kept.is_file():
+            if only_kept:
+                raise UserError(
+                    f"{run.folder}: what was signed has changed since; sign it again with --key or --keyless, or "
+                    f"remove {run.path(NAME)} to release it without a signature"
+                )
+            config = config or _signing(signer)
+            _sign(run, name, files, config, kept)
         (out / NAME / kind).mkdir(parents=True)
-        with staged(run, files) as folder:
-            config.set_hashing_config(rules.set_ignored_paths(paths=IGNORED, ignore_git_paths=False))
-            config.sign(folder / name, out / NAME / kind / SIGNATURE)
-    if signer.public is None:
+        shutil.copyfile(kept, out / NAME / kind / SIGNATURE)
+    public = signer.public
+    if only_kept and run.path(NAME, PUBLIC_KEY).is_file():
+        public = run.path(NAME, PUBLIC_KEY).read_bytes()
+    if public is None:
         return {"signed": f"{', '.join(repositories)}, keyless"}
-    (out / NAME / PUBLIC_KEY).write_bytes(signer.public)
+    (out / NAME / PUBLIC_KEY).write_bytes(public)
     return {
         "signed": f"{', '.join(repositories)}, by the key {signer.fingerprint[:16]} ({NAME}/{PUBLIC_KEY})"
     }
 
 
-def _refuse_to_sign(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:  # noqa: ARG001 - as a stage has it
-    raise UserError(
-        f"{run.folder}: what was signed has changed since; sign it again with --key or --keyless, or "
-        f"remove {run.path(NAME)} to release it without a signature"
+def _kept(run: Run, name: str, files: Mapping[str, Path], signer: Signer) -> Path:
+    """Return where the signature of these files by this signer lies, or would."""
+    covers = {path: file_sha256(file) for path, file in files.items()}
+    return run.path(
+        KEPT, f"{canonical_sha256({'by': signer.fingerprint, 'model': name, 'files': covers})}.sig"
     )
+
+
+def _sign(run: Run, name: str, files: Mapping[str, Path], config: "Config", target: Path) -> None:
+    from model_signing import hashing
+
+    rules = hashing.Config().set_allow_symlinks(True)  # type: ignore[no-untyped-call]
+    config.set_hashing_config(rules.set_ignored_paths(paths=IGNORED, ignore_git_paths=False))
+    target.parent.mkdir(exist_ok=True)
+    aside = target.with_suffix(".partial")
+    with staged(run, {f"{name}/{path}": file for path, file in files.items()}) as folder:
+        config.sign(folder / name, aside)
+    aside.replace(target)
 
 
 def _signing(signer: Signer) -> "Config":

@@ -31,7 +31,7 @@ class Evaluation:
 
 def evaluation_files(run: Run) -> list[Path]:
     """Return the result files of a run, in order of their names."""
-    return sorted(run.path(FOLDER).glob("*.json"))
+    return sorted(run.path(FOLDER).rglob("*.json"))
 
 
 def read_evaluation(run: Run) -> Evaluation | None:

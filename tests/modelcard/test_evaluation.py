@@ -47,6 +47,15 @@ def evaluation(run: Run) -> Evaluation:
     return found
 
 
+def test_a_folder_of_the_models_name_is_looked_into(put: Put) -> None:
+    """Where lm-eval itself writes: `--output_path eval` makes `eval/MODEL/results_TIME.json`."""
+    run = put(today=lm_eval.today())
+    run.path("eval", "notus__tiny-adapter").mkdir()
+    flat = evaluation(run)
+    run.path("eval", "today.json").rename(run.path("eval", "notus__tiny-adapter", "results_today.json"))
+    assert len(evaluation(run).scores) == len(flat.scores)
+
+
 def figures(run: Run) -> dict[tuple[str, str, str], tuple[float, float | None, int | None, str | None]]:
     return {
         (score.task, score.metric, score.filter): (score.value, score.stderr, score.shots, score.version)

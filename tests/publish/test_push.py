@@ -15,8 +15,9 @@ from huggingface_hub import HfApi
 
 from publish.loading import Answer, LoadError, Question
 from publish.localhub import running
-from publish.release import plan_release, show_plan
+from publish.release import plan_release, preflight, show_plan
 from recipe.errors import UserError
+from recipe.load import load_recipe
 from recipe.progress import Reporter
 from tests.publish.online import ADAPTER, BASE, MERGED, Online, answered, at_hub, disturbed, loads, lost
 
@@ -400,6 +401,13 @@ def test_what_must_not_be_published(
         path.write_text(content.format(run=online.folder.resolve(), home="/home/somebody"))
     with pytest.raises(UserError, match=f"{ADAPTER}: {path.name} .*{said}"):
         online.publish()
+    assert online.seen == ["GET /api/whoami-v2"]
+
+
+def test_a_name_of_somebody_else_is_found_before_anything_is_made(online: Online) -> None:
+    recipe = load_recipe(online.recipe, ["hub_merged_model_id=somebody/tiny"])
+    with pytest.raises(UserError, match="hub_merged_model_id: notus may not write to somebody/tiny"):
+        preflight(recipe)
     assert online.seen == ["GET /api/whoami-v2"]
 
 

@@ -217,6 +217,19 @@ def test_without_the_key_nothing_else_is_passed_off_as_signed(again: Run, key: P
     assert not bring(other, None)["ran"]
 
 
+@pytest.mark.parametrize("with_key", [True, False])
+def test_a_version_that_comes_back_has_the_signature_that_it_had(
+    again: Run, key: Path, with_key: bool
+) -> None:
+    was = signature(again)
+    other = Run(again.folder, load_recipe_of(again, "version=v9.9.9"))
+    assert bring(other, signer_of(key))["ran"]
+    assert signature(other) != was
+    assert bring(again, signer_of(key) if with_key else None)["ran"]
+    assert signature(again) == was
+    assert again.path("signature", "public.pem").is_file()
+
+
 def test_a_signature_that_was_removed_by_hand_is_no_more(again: Run) -> None:
     shutil.rmtree(again.path("signature"))
     assert signing.stage_of(again, None) is None
