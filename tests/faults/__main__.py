@@ -31,7 +31,7 @@ def main(
         int | None, typer.Option(help="How many. [default: 3 of twenty publishers; 1 of five if short]")
     ] = None,
     publishers: Annotated[int | None, typer.Option(min=2, help="In a contest.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 3,  # each waits for some of its time
     cache: Annotated[Path, typer.Option(help="Where the run is kept, and all is tried.")] = Path(
         ".nox/faults"
     ),
