@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commandline import work
+from commandline import online
 from recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def inspect_repository(
         raise UserError(f"--hub {hub}: must be local or remote")
     if hub == "local" and not hub_root.is_dir():
         raise UserError(f"--hub-root {hub_root}: no embedded Hub lies there; name its folder")
-    with work.hub_for_clients(hub or "remote", hub_root):
+    with online.hub_for_clients(hub or "remote", hub_root):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one of ours is over all files
         from publish.checks.signature import refuse_no_public_key
         from publish.download import downloaded, find
@@ -64,10 +64,10 @@ def inspect_repository(
 
         if public_key is not None:
             refuse_no_public_key(public_key)
-        with patient(reporter) as online:
-            found = find(online, repo, revision)
+        with patient(reporter) as patient_hub:
+            found = find(patient_hub, repo, revision)
             reporter.head(f"verify: {found.repo_id} ({found.repo_type}) at {revision}")
-            with downloaded(online, found) as (folder, came):
+            with downloaded(patient_hub, found) as (folder, came):
                 checks = came + inspect_folder(
                     folder,
                     repo_id=found.repo_id,

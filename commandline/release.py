@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commandline import work
+from commandline import online, work
 from commandline.options import (
     HUB_ROOT,
     Data,
@@ -47,20 +47,20 @@ def release(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
-    signer = work.signer_of(key, keyless)
+    signer = online.signer_of(key, keyless)
     if work.in_image(
         "release", loaded, run, (runtime, image), reporter,
         hub=(hub, hub_root), data=data, release=(dry_run, False), signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
-    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=dry_run) as where:
-        held = work.pass_gate(loaded, run, reporter, where, data, signer)
+    with online.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=dry_run) as where:
+        held = online.pass_gate(loaded, run, reporter, where, data, signer)
         result: dict[str, Any] = {"gate": {one.name: one.said for one in held}}
         if dry_run:
-            work.answer(result | {"plan": work.release_plan(loaded, run, reporter, data, signer)}, as_json)
+            work.answer(result | {"plan": online.release_plan(loaded, run, reporter, data, signer)}, as_json)
             return
-        result["publish"] = work.publish_run(loaded, run, reporter, where, data)
-        result["verify"] = work.verify_run(loaded, run, reporter)
-    work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
+        result["publish"] = online.publish_run(loaded, run, reporter, where, data)
+        result["verify"] = online.verify_run(loaded, run, reporter)
+    online.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
     raise typer.Exit(0 if result["verify"]["ok"] else 1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from commandline import work
+from commandline import online, work
 from commandline.options import (
     HUB_ROOT,
     Data,
@@ -48,7 +48,7 @@ def fetch(
     if work.in_image("fetch", loaded, run, (runtime, image), reporter, as_json=as_json):
         return
     if check_release:
-        work.preflight(loaded, data)
+        online.preflight(loaded, data)
     work.answer(work.bring(loaded, run, reporter, upto="fetch"), as_json)
 
 
@@ -147,24 +147,24 @@ def publish(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
-    signer = work.signer_of(key, keyless)
+    signer = online.signer_of(key, keyless)
     if work.in_image(
         "publish", loaded, run, (runtime, image), reporter,
         hub=(hub, hub_root), nodes=nodes, data=data, release=(dry_run, force), signer=signer, as_json=as_json,
     ):  # fmt: skip
         return
     if dry_run:
-        with work.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=True):
-            work.answer(work.release_plan(loaded, run, reporter, data, signer), as_json)
+        with online.hub_for_clients(work.which_hub(hub, loaded), hub_root, only_look=True):
+            work.answer(online.release_plan(loaded, run, reporter, data, signer), as_json)
         return
     if not nodes.first:
         work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
-    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
-        work.preflight(loaded, data)
-        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
-        result["publish"] = work.publish_run(loaded, run, reporter, where, data, force)
-    work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
+    with online.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
+        online.preflight(loaded, data)
+        result = online.bring_release(loaded, run, reporter, where, nodes, data, signer)
+        result["publish"] = online.publish_run(loaded, run, reporter, where, data, force)
+    online.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
 
 
@@ -197,8 +197,8 @@ def verify(
     loaded = work.load(recipe, set_)
     if work.in_image("verify", loaded, run, (runtime, image), reporter, hub=(hub, hub_root), as_json=as_json):
         return
-    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root):
-        found = work.verify_run(loaded, run, reporter)
+    with online.hub_for_clients(work.which_hub(hub, loaded), hub_root):
+        found = online.verify_run(loaded, run, reporter)
     work.answer(found, as_json)
     raise typer.Exit(0 if found["ok"] else 1)
 
@@ -227,7 +227,7 @@ def run_all(
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
-    signer = work.signer_of(key, keyless)
+    signer = online.signer_of(key, keyless)
     if dry_run:
         work.answer(
             work.show_plan_of(loaded, work.folder_of(loaded, run), nodes, reporter, data, signer), as_json
@@ -241,11 +241,11 @@ def run_all(
     if not nodes.first:
         work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes)
         return
-    with work.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
-        work.preflight(loaded, data)
-        result = work.bring_release(loaded, run, reporter, where, nodes, data, signer)
-        result["publish"] = work.publish_run(loaded, run, reporter, where, data)
-        result["verify"] = work.verify_run(loaded, run, reporter)
-    work.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
+    with online.hub_for_clients(work.which_hub(hub, loaded), hub_root) as where:
+        online.preflight(loaded, data)
+        result = online.bring_release(loaded, run, reporter, where, nodes, data, signer)
+        result["publish"] = online.publish_run(loaded, run, reporter, where, data)
+        result["verify"] = online.verify_run(loaded, run, reporter)
+    online.consumer_lines(loaded, reporter, hub_root if where == "local" else None, data)
     work.answer(result, as_json)
     raise typer.Exit(0 if result["verify"]["ok"] else 1)

@@ -15,7 +15,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 from yaml import YAMLError
 
-from publish.checks.pickles import is_pickle
+from publish.checks.pickles import PICKLES, is_pickle
 from publish.contents import Repo, files_of, kinds
 from publish.plan import RepoPlan
 from publish.retry import PatientHub
@@ -24,11 +24,8 @@ from recipe.errors import UserError
 from recipe.run import Run
 
 README, ADAPTER_CONFIG, STATEMENT = "README.md", "adapter_config.json", "provenance.json"
-# Pickles, and what a trainer keeps for itself.
-NEVER = re.compile(
-    r"(.*/)?(training_args|optimizer|scheduler|rng_state|scaler|trainer_state)[^/]*"
-    r"|.*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|dill)"
-)
+# What a trainer keeps for itself.
+NEVER = re.compile(r"(.*/)?(training_args|optimizer|scheduler|rng_state|scaler|trainer_state)[^/]*")
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 start
 ZIP = b"PK\x03\x04"  # how torch.save's archive starts; nothing of a release is one
 DATA_FILES = (".parquet",)  # texts of others, which may name any path
@@ -56,7 +53,7 @@ def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
                 pickle = PICKLE.match(start) is not None
                 if path.suffix == ".safetensors":  # the length of its header may start like one
                     pickle = is_pickle(file, path.stat().st_size)
-            if NEVER.fullmatch(name) or pickle or start == ZIP:
+            if NEVER.fullmatch(name) or path.suffix in PICKLES or pickle or start == ZIP:
                 raise UserError(
                     f"{where} is not published: a pickle, or the trainer's own; remove it from {path}"
                 )

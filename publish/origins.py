@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from modelcard.facts.missing import MEND, MissingFactError
+from modelcard.facts.missing import missing
 from publish.data import DATA
 from recipe.disk import read_json
 from recipe.run import Run
 from recipe.schema import canonical_sha256, is_commit
 
+PROVENANCE = "the provenance"
 # The stages that make a repository's own files, in order; the card's are written by the stage `card`.
 STAGES_OF = {
     "base": ("fetch",),
@@ -85,7 +86,7 @@ def entry_of(run: Run, stage: str) -> dict[str, Any]:
     """Return the manifest's entry of a stage; one that was not done raises."""
     entry = run.done(stage)
     if entry is None:
-        raise missing(f"the stage {stage}")
+        raise missing(f"the stage {stage}", needs=PROVENANCE)
     return entry
 
 
@@ -94,7 +95,7 @@ def made_sha256(run: Run, name: str) -> str:
     for entry in run.manifest["stages"].values():
         if name in entry["outputs"]:
             return str(entry["outputs"][name]["sha256"])
-    raise missing(name)
+    raise missing(name, needs=PROVENANCE)
 
 
 def read(run: Run, *parts: str) -> Any:
@@ -102,9 +103,4 @@ def read(run: Run, *parts: str) -> Any:
     try:
         return read_json(run.path(*parts))
     except FileNotFoundError as error:
-        raise missing("/".join(parts)) from error
-
-
-def missing(name: str) -> MissingFactError:
-    """Return the error that says what the run lacks."""
-    return MissingFactError(f"the provenance needs {name}, which this run does not have; {MEND}")
+        raise missing("/".join(parts), needs=PROVENANCE) from error

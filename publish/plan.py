@@ -22,7 +22,16 @@ Remote = Mapping[str, tuple[str, int]]
 
 
 class TakenError(UserError):
-    """The version's tag is on other content."""
+    """The version's tag is on other content.
+
+    Args:
+        said: Where, and what differs.
+        follows: Whether only that differs which does so because another repository's files do.
+    """
+
+    def __init__(self, said: str, *, follows: bool = False) -> None:
+        super().__init__(said)
+        self.follows = follows
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,15 @@ def plan_repositories(hub: PatientHub, repos: Sequence[Repo], version: str) -> l
         TakenError: The version's tag exists on other content.
         UserError: The Hub can't be reached, or refuses.
     """
-    return [plan_repository(hub, repo, version) for repo in repos]
+    plans, taken = [], []
+    for repo in repos:
+        try:
+            plans.append(plan_repository(hub, repo, version))
+        except TakenError as error:
+            taken.append(error)
+    if taken:
+        raise min(taken, key=lambda error: error.follows)
+    return plans
 
 
 def plan_repository(hub: PatientHub, repo: Repo, version: str) -> RepoPlan:
@@ -99,7 +116,8 @@ def plan_repository(hub: PatientHub, repo: Repo, version: str) -> RepoPlan:
     if tagged and (wrong := sorted(plan.wrong, key=lambda path: (path in FOLLOWS, path))):
         raise TakenError(
             f"{repo.repo_id}: the tag {version} exists on other content ({wrong[0]}"
-            f"{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}); publish under another with --tag"
+            f"{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}); publish under another with --tag",
+            follows=wrong[0] in FOLLOWS,
         )
     return plan
 

@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from modelcard.dataset import stage as dataset
+from modelcard.facts.missing import missing
 from publish.contents import files_of, kinds
 from publish.data import DATA
 from publish.origins import (
+    PROVENANCE,
     STAGES_OF,
     Source,
     base_of,
@@ -25,7 +27,6 @@ from publish.origins import (
     entry_of,
     image_digest,
     made_sha256,
-    missing,
     read,
     source_of,
     times_of,
@@ -126,7 +127,7 @@ def _predicate(run: Run, kind: str, repo_id: str) -> dict[str, Any]:
     started, finished = times_of(run, kind)
     published = run.path(*RECIPE)
     if not published.is_file():
-        raise missing("/".join(RECIPE))
+        raise missing("/".join(RECIPE), needs=PROVENANCE)
     byproducts = {name: made_sha256(run, name) for name in BYPRODUCTS[kind]}
     return {
         "buildDefinition": {

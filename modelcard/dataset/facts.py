@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from modelcard.dataset.columns import Layout
-from modelcard.facts.missing import MEND, MissingFactError
+from modelcard.facts.missing import missing
 from recipe.disk import read_json
 from recipe.run import Run
 from recipe.schema import Recipe
 
 Part = dict[str, Any]
+CARD = "the data set's card"
 
 # The parts of the audit that the card shows, with what each must hold; those of all formats, then of rated answers.
 OF_ALL: Mapping[str, tuple[str, ...]] = {
@@ -100,11 +101,11 @@ def read_data_facts(run: Run, layout: Layout, splits: tuple[Split, ...]) -> Data
         data = read_json(run.path("data", "data.json"))
         audit = read_json(run.path("data", "audit.json"))
     except FileNotFoundError as error:
-        raise missing(Path(str(error.filename)).name, "this run") from error
+        raise missing(Path(str(error.filename)).name, needs=CARD) from error
     hold(data, ("format", "by", "rows_in", "rows_used", "left_out"), "data.json")
     curated = run.manifest.get("stages", {}).get("curate")
     if curated is None:
-        raise missing("the stage curate", "this run's manifest")
+        raise missing("the stage curate", "this run's manifest", CARD)
     return DataFacts(
         recipe=run.recipe,
         source=Source(inputs["name"], inputs["revision"], inputs["source"], inputs["sha256"]),
@@ -130,7 +131,7 @@ def read_audit(audit: Part, *, rated: bool) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name, keys in {**OF_ALL, **OF_RATED, **OPTIONAL}.items():
         if name not in audit and (name in OF_ALL or (rated and name in OF_RATED)):
-            raise missing(name, "audit.json")
+            raise missing(name, "audit.json", CARD)
         part = audit.get(name)
         if part is not None:
             hold(part, keys, "audit.json", f"{name}.")
@@ -151,9 +152,4 @@ def hold(part: Mapping[str, Any], keys: Iterable[str], file: str, above: str = "
     """
     for key in keys:
         if key not in part:
-            raise missing(f"{above}{key}", file)
-
-
-def missing(what: str, where: str) -> MissingFactError:
-    """Return the error that says which fact is missing, and where it should be."""
-    return MissingFactError(f"the data set's card needs {what}, which {where} does not have; {MEND}")
+            raise missing(f"{above}{key}", file, CARD)

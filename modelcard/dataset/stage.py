@@ -5,7 +5,8 @@ from pathlib import Path
 
 from modelcard.dataset.card import render_data_card
 from modelcard.dataset.columns import layout_of, write_published
-from modelcard.dataset.facts import Split, missing, read_data_facts
+from modelcard.dataset.facts import CARD, Split, read_data_facts
+from modelcard.facts.missing import missing
 from recipe.disk import file_sha256
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
@@ -25,7 +26,7 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:  # noqa:
     audit = run.path("data", "audit.json")
     for path in (*pairs.values(), audit):
         if not path.is_file():
-            raise missing(path.name, "this run")
+            raise missing(path.name, needs=CARD)
     layout = layout_of(list(pairs.values()))
     splits = []
     for split, path in pairs.items():

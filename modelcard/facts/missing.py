@@ -14,9 +14,9 @@ class MissingFactError(UserError):
     """A card needs a fact whose artifact the run does not have."""
 
 
-def missing(what: str, where: str = "this run") -> MissingFactError:
-    """Return the error that says which fact is missing, and where it should be."""
-    return MissingFactError(f"the card needs {what}, which {where} does not have; {MEND}")
+def missing(what: str, where: str = "this run", needs: str = "the card") -> MissingFactError:
+    """Return the error that says which fact is missing, where it should be, and what needs it."""
+    return MissingFactError(f"{needs} needs {what}, which {where} does not have; {MEND}")
 
 
 class Artifact:

@@ -95,6 +95,7 @@ def test_one_release_under_one_tag(published: Path, hub: dict[str, str]) -> None
     }  # fmt: skip
     assert set(release["data"]["files"]) == {
         "README.md", "audit.json", "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet",
+        "provenance.json", "sbom.cdx.json",
     }  # fmt: skip
     listed = json.loads(script(LISTED, **hub))
     for kind in ("data", "adapter", "merged"):
