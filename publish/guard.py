@@ -28,6 +28,7 @@ README, ADAPTER_CONFIG, STATEMENT = "README.md", "adapter_config.json", "provena
 NEVER = re.compile(r"(.*/)?(training_args|optimizer|scheduler|rng_state|scaler|trainer_state)[^/]*")
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 start
 ZIP = b"PK\x03\x04"  # how torch.save's archive starts; nothing of a release is one
+CONTENT = {".arrow", ".csv", ".gguf", ".jsonl", ".onnx", ".parquet", ".safetensors"}  # what somebody may miss
 DATA_FILES = (".parquet",)  # texts of others, which may name any path
 
 
@@ -118,7 +119,11 @@ def refuse_other_base(hub: PatientHub, plan: RepoPlan) -> None:
             f"{repo.repo_id}: what lies there is of the base {min(theirs)}, this is of {min(ours)}; name another "
             "repository, or use --force to replace it"
         )
-    lost = [path for path, state in plan.states.items() if state in {"changed", "stale"} and path != README]
+    lost = [
+        path
+        for path, state in plan.states.items()
+        if state in {"changed", "stale"} and Path(path).suffix in PICKLES | CONTENT
+    ]
     if lost and not theirs & ours and STATEMENT not in plan.remote:
         raise UserError(
             f"{repo.repo_id}: what lies there is no release of Notus ({lost[0]} would be lost, {len(lost)} file(s) in "
