@@ -53,7 +53,7 @@ def work(
 
 def outside_sha256(run: Run) -> str:
     """Return one sha256 over what the cards show beside what stages made: results of evaluations, and the banner."""
-    results = [[path.name, file_sha256(path)] for path in evaluation_files(run)]
+    results = [[path.relative_to(run.folder).as_posix(), file_sha256(path)] for path in evaluation_files(run)]
     banner, alt = read_banner(run.recipe.release), banner_alt(run.recipe.release)
     return canonical_sha256([results, banner and hashlib.sha256(banner).hexdigest(), alt])
 

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publish.data import DATA, repo_type
-from recipe.disk import file_sha256
 from recipe.fetch import base_files, load_inputs
 from recipe.run import Run
+from recipe.schema import Recipe
 
 # The stage and the folder of it that each repository's own files come from; the base's are not the run's.
 MADE_BY = {DATA: ("dataset", "dataset"), "adapter": ("train", "adapter"), "merged": ("merge", "merged")}
 # What is published beside them, from a folder a repository (`card/adapter/`): the stage is called as its folder.
 BESIDE = ("card", "provenance", "signature")
+STATEMENT, SBOM, SIGNATURE = "provenance.json", "sbom.cdx.json", "model.sig"
+PREDICATE_TYPE, BUILD_TYPE = "https://slsa.dev/provenance/v1", "urn:notus:release:v1"  # of the statement
+# The recipe's key that names each repository, first what others name.
+KEYS = {
+    "base": "hub_base_model_id",
+    DATA: "hub_dataset_id",
+    "adapter": "hub_model_id",
+    "merged": "hub_merged_model_id",
+}
 
 
 @dataclass(frozen=True)
@@ -47,22 +56,17 @@ class Repo:
         return sum(facts.size for facts in self.hashes.values())
 
 
-def kinds(run: Run, *, with_data: bool = False) -> dict[str, str]:
+def kinds(recipe: Recipe, *, with_data: bool = False) -> dict[str, str]:
     """Return the names of a release's repositories by kind, first what others name: base and data, if published."""
-    release, found = run.recipe.release, {}
-    if load_inputs(run)["base"]["source"] != "hub":
-        assert release.hub_base_model_id is not None
-        found["base"] = release.hub_base_model_id
-    if with_data:
-        assert release.hub_dataset_id is not None
-        found[DATA] = release.hub_dataset_id
-    return found | {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id}
+    part = {"base": recipe.science.base_source != "hub", DATA: with_data}
+    named = {kind: getattr(recipe.release, key) for kind, key in KEYS.items() if part.get(kind, True)}
+    return {kind: name for kind, name in named.items() if name is not None}
 
 
 def repositories(run: Run, *, with_data: bool = False) -> list[Repo]:
     """Return the repositories of a release with their files, in the order in which they are published."""
     found = []
-    for kind, repo_id in kinds(run, with_data=with_data).items():
+    for kind, repo_id in kinds(run.recipe, with_data=with_data).items():
         files = files_of(run, kind)
         found.append(Repo(kind, repo_id, files, {name: hash_file(path) for name, path in files.items()}))
     return found
@@ -106,11 +110,12 @@ def staged(run: Run, files: Mapping[str, Path]) -> Iterator[Path]:
 def hash_file(path: Path) -> FileHash:
     """Return what identifies a file's content."""
     size = path.stat().st_size
-    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    sha256, blob = hashlib.sha256(), hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(1 << 22):
+            sha256.update(chunk)
             blob.update(chunk)
-    return FileHash(file_sha256(path), blob.hexdigest(), size)
+    return FileHash(sha256.hexdigest(), blob.hexdigest(), size)
 
 
 def _made(run: Run, stage: str, folder: str) -> dict[str, Path]:

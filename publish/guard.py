@@ -16,14 +16,14 @@ from huggingface_hub.utils._http import hf_raise_for_status
 from yaml import YAMLError
 
 from publish.checks.pickles import PICKLES, is_pickle
-from publish.contents import Repo, files_of, kinds
+from publish.contents import STATEMENT, Repo, files_of, kinds
 from publish.plan import RepoPlan
 from publish.retry import PatientHub
 from recipe.disk import read_json
 from recipe.errors import UserError
 from recipe.run import Run
 
-README, ADAPTER_CONFIG, STATEMENT = "README.md", "adapter_config.json", "provenance.json"
+README, ADAPTER_CONFIG = "README.md", "adapter_config.json"
 # What a trainer keeps for itself.
 NEVER = re.compile(r"(.*/)?(training_args|optimizer|scheduler|rng_state|scaler|trainer_state)[^/]*")
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 start
@@ -41,7 +41,7 @@ def refuse_unfit_files(run: Run, *, with_data: bool = False) -> None:
         UserError: Names the file.
     """
     local = _local_paths(run)
-    for kind, repo_id in kinds(run, with_data=with_data).items():
+    for kind, repo_id in kinds(run.recipe, with_data=with_data).items():
         for name, path in files_of(run, kind).items():
             where = f"{repo_id}: {name}"
             if not path.is_file():

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from publish.checks.folder import MOST_FILES, PROVENANCE, BadFileError, Fault, Folder, NotCheckedError
+from publish.checks.folder import MOST_FILES, BadFileError, Fault, Folder, NotCheckedError
 from publish.checks.origin import ADAPTER_CONFIG, base_faults, card_faults, recipe_faults, sbom_faults
 from publish.checks.pickles import code_faults, pickle_faults
 from publish.checks.places import place_faults
 from publish.checks.signature import refuse_no_public_key, signature_faults
 from publish.checks.statement import Stated, hash_faults, read_statement, statement_faults
 from publish.checks.weights import weight_faults, weight_files
+from publish.contents import STATEMENT
 
 MOST_FAULTS = 200  # that one check tells
 
@@ -66,8 +67,8 @@ def inspect_folder(
 
     def told() -> Stated:
         if stated is None:
-            missing = PROVENANCE not in files.files
-            raise NotCheckedError(f"no {PROVENANCE}" if missing else f"{PROVENANCE} can't be read")
+            missing = STATEMENT not in files.files
+            raise NotCheckedError(f"no {STATEMENT}" if missing else f"{STATEMENT} can't be read")
         return stated
 
     def statement() -> Iterator[Fault]:

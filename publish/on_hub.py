@@ -3,8 +3,7 @@
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from publish.conditions import Candidate, NotYetError, few
-from publish.contents import Repo, staged
-from publish.data import DATA
+from publish.contents import Repo, kinds, staged
 from publish.guard import README, refuse_faulty_cards, refuse_other_base, refuse_unfit_files
 from publish.localhub.card_check import check_card
 from publish.plan import TakenError, plan_repository, refs
@@ -95,15 +94,8 @@ def inspected(wanted: Candidate) -> str:
 
 def _named(wanted: Candidate) -> list[Repo]:
     """Return the repositories by name, without files, as the recipe has them: the run may not be complete."""
-    recipe = wanted.run.recipe
-    release = recipe.release
-    named = {
-        "base": release.hub_base_model_id if recipe.science.base_source != "hub" else None,
-        DATA: release.hub_dataset_id if wanted.with_data else None,
-        "adapter": release.hub_model_id,
-        "merged": release.hub_merged_model_id,
-    }
-    return [Repo(kind, name, {}, {}) for kind, name in named.items() if name]
+    named = kinds(wanted.run.recipe, with_data=wanted.with_data)
+    return [Repo(kind, name, {}, {}) for kind, name in named.items()]
 
 
 def _tags(wanted: Candidate, repo: Repo) -> set[str]:

@@ -8,13 +8,13 @@ from huggingface_hub import constants
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from publish.contents import FileHash, Repo
+from publish.contents import SBOM, SIGNATURE, STATEMENT, FileHash, Repo
 from publish.retry import PatientHub
 from recipe.errors import UserError
 from recipe.progress import Reporter
 
 KEPT = {".gitattributes"}  # the Hub's own file
-FOLLOWS = ("model.sig", "provenance.json", "sbom.cdx.json")  # differ if any other file does
+FOLLOWS = (SIGNATURE, STATEMENT, SBOM)  # differ if any other file does
 LISTED = 20  # files of a repository that are shown one by one; the rest is summed up
 
 Remote = Mapping[str, tuple[str, int]]

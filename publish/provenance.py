@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelcard.dataset import stage as dataset
 from modelcard.facts.missing import missing
-from publish.contents import files_of, kinds
+from publish.contents import BUILD_TYPE, PREDICATE_TYPE, SBOM, STATEMENT, files_of, kinds
 from publish.data import DATA
 from publish.origins import (
     PROVENANCE,
@@ -36,9 +36,7 @@ from recipe.disk import file_sha256, write_json
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
 
-NAME, STATEMENT, SBOM = "provenance", "provenance.json", "sbom.cdx.json"
-PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
-BUILD_TYPE = "urn:notus:release:v1"
+NAME = "provenance"
 # What the stages made that is not published: whoever has the run can tell by these that it is the one.
 BYPRODUCTS = {
     "base": ("inputs/inputs.json",),
@@ -58,7 +56,7 @@ def work(
 ) -> dict[str, object]:
     """Write `provenance/KIND/provenance.json` and, before it, as it is one of its subjects, `sbom.cdx.json`."""
     counts = []
-    for kind, repo_id in kinds(run, with_data=with_data).items():
+    for kind, repo_id in kinds(run.recipe, with_data=with_data).items():
         folder = out / NAME / kind
         folder.mkdir(parents=True)
         files = {name: file_sha256(path) for name, path in files_of(run, kind, beside=("card",)).items()}

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalTokenNotFoundError
 
 from publish.collection import group
-from publish.contents import Repo, own_files, repositories
+from publish.contents import KEYS, Repo, kinds, own_files, repositories
 from publish.data import refuse_no_repository_name, refuse_unpublishable
 from publish.guard import refuse_faulty_cards, refuse_other_base, refuse_unfit_files
 from publish.loading import Load, load_in_a_process
@@ -154,24 +154,12 @@ def _who(hub: PatientHub, recipe: Recipe, *, with_data: bool) -> str:
         )
     # As the Hub compares them: without case.
     owned = {str(one["name"]).lower() for one in (me, *me.get("orgs", ()))}
-    for key, name in _names(recipe, with_data=with_data).items():
+    for kind, name in kinds(recipe, with_data=with_data).items():
         if name.partition("/")[0].lower() not in owned:
             raise UserError(
-                f"{key}: {me['name']} may not write to {name}; name a repository of {' or '.join(sorted(owned))}"
+                f"{KEYS[kind]}: {me['name']} may not write to {name}; name a repository of {' or '.join(sorted(owned))}"
             )
     return str(me["name"])
-
-
-def _names(recipe: Recipe, *, with_data: bool) -> dict[str, str]:
-    """Return the repositories of a release by the recipe's keys."""
-    release = recipe.release
-    named = {
-        "hub_model_id": release.hub_model_id,
-        "hub_merged_model_id": release.hub_merged_model_id,
-        "hub_base_model_id": release.hub_base_model_id if recipe.science.base_source != "hub" else None,
-        "hub_dataset_id": release.hub_dataset_id if with_data else None,
-    }
-    return {key: name for key, name in named.items() if name is not None}
 
 
 def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
@@ -187,8 +175,8 @@ def refuse_unreleasable(recipe: Recipe, *, with_data: bool = False) -> None:
         raise UserError(
             f"{recipe.name}: no one else has the base, a local folder; set hub_base_model_id to publish it too"
         )
-    for key, name in _names(recipe, with_data=with_data).items():
-        refuse_no_repository_name(key, name)
+    for kind, name in kinds(recipe, with_data=with_data).items():
+        refuse_no_repository_name(KEYS[kind], name)
 
 
 @contextmanager

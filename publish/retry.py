@@ -33,10 +33,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 10  # at one call
 PATIENCE = 900.0  # seconds that one call may wait in all; NOTUS_RETRY_SECONDS overrides
-FIRST_WAIT, LONGEST_WAIT = (
-    1.0,
-    60.0,
-)  # seconds; doubled each time, and a random part of it up to half taken off
+# Seconds; doubled each time, and a random part of it up to half taken off.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 LONGEST_ASKED = 300.0  # seconds of a Retry-After that are waited at most
 # Seconds without a byte; NOTUS_TIMEOUT_SECONDS overrides. The client itself would wait for ever.
 TIMEOUT, CONNECT_TIMEOUT = 180.0, 20.0

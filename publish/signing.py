@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from publish.contents import files_of, kinds, staged
+from publish.contents import SIGNATURE, files_of, kinds, staged
 from publish.keys import Signer, identity_token, password
 from recipe.disk import file_sha256, read_json
 from recipe.errors import UserError
@@ -24,7 +24,7 @@ from recipe.schema import canonical_sha256
 if TYPE_CHECKING:
     from model_signing.signing import Config
 
-NAME, SIGNATURE, PUBLIC_KEY = "signature", "model.sig", "public.pem"
+NAME, PUBLIC_KEY = "signature", "public.pem"
 KEPT = "signed"  # all signatures of the run, by what they cover and who signed
 COVERED = ("card", "provenance")
 # .cache: what `hf download --local-dir` keeps beside the files.
@@ -98,7 +98,7 @@ def sign(
     Raises:
         UserError: The environment has no identity any more, or nobody can sign and no signature covers these files.
     """
-    repositories = kinds(run, with_data=with_data)
+    repositories = kinds(run.recipe, with_data=with_data)
     config: Config | None = None  # one for all: keyless, each asks for an identity
     for kind, repo_id in repositories.items():
         name = repo_id.rpartition("/")[2]  # what the signature calls the model

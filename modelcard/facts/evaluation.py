@@ -1,4 +1,4 @@
-"""Benchmark figures from `eval/*.json`: whose they are, and that no two contradict each other."""
+"""Benchmark figures from the JSON files in `eval/`: whose they are, and that no two contradict each other."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class Evaluation:
 
 
 def evaluation_files(run: Run) -> list[Path]:
-    """Return the result files of a run, in order of their names."""
+    """Return the result files of a run, in any folder below `eval/`, in order of their paths."""
     return sorted(run.path(FOLDER).rglob("*.json"))
 
 
@@ -44,14 +44,14 @@ def read_evaluation(run: Run) -> Evaluation | None:
     scores: dict[tuple[object, ...], Score] = {}
     limited, harness = [], set()
     for path in evaluation_files(run):
-        where = f"{FOLDER}/{path.name}"
+        where = path.relative_to(run.folder).as_posix()
         content = _read(path, where)
         config = content.get("config") if isinstance(content.get("config"), dict) else {}
         assert isinstance(config, dict)
         weights = _whose(run, content, config, where)
         _refuse_older(run, content, where)
         if config.get("limit") is not None:
-            limited.append(f"`{path.name}` ({config['limit']})")
+            limited.append(f"`{path.relative_to(run.path(FOLDER)).as_posix()}` ({config['limit']})")
         if made_by := content.get("lm_eval_version") or content.get("git_hash"):
             harness.add(str(made_by))
         for score in read_scores(content, config, weights, where):

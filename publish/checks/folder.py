@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from publish.contents import FileHash, hash_file
 
-PROVENANCE, SIGNATURE, SBOM = "provenance.json", "model.sig", "sbom.cdx.json"
 # The Hub's own file, and the client's folder where it keeps notes of what it downloaded.
 IGNORED = {".gitattributes", ".cache"}
 MOST_FILES = 10_000

@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
-from publish.checks.folder import PROVENANCE, SBOM, BadFileError, Fault, Folder
+from publish.checks.folder import BadFileError, Fault, Folder
 from publish.checks.statement import Stated
 from publish.checks.weights import INDEX_SUFFIX, SUFFIX
+from publish.contents import SBOM, STATEMENT
 from publish.localhub.card_check import front_matter
 from recipe.fetch import BASE_FILES
 from recipe.schema import canonical_sha256
@@ -132,7 +133,7 @@ def _content_faults(folder: Folder, stated: Stated) -> Iterator[Fault]:
     }
     base = stated.made_of.get("base")
     if base is not None and "sha256" in base.digest and base.digest["sha256"] != canonical_sha256(own):
-        yield Fault("the base's digest is not of the files that are here", PROVENANCE)
+        yield Fault("the base's digest is not of the files that are here", STATEMENT)
 
 
 class _Plain(yaml.SafeLoader):

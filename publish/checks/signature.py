@@ -9,7 +9,8 @@ from typing import Any
 
 from model_signing import hashing, verifying
 
-from publish.checks.folder import SIGNATURE, BadFileError, Fault, Folder, NotCheckedError, parse_json
+from publish.checks.folder import BadFileError, Fault, Folder, NotCheckedError, parse_json
+from publish.contents import SIGNATURE
 from recipe.errors import UserError
 
 LARGEST = 8 << 20  # bytes

@@ -19,15 +19,13 @@ from pydantic.alias_generators import to_camel
 
 from publish.checks.folder import (
     MOST_FILES,
-    PROVENANCE,
-    SIGNATURE,
     BadFileError,
     Fault,
     Folder,
     is_plain_name,
 )
+from publish.contents import BUILD_TYPE, PREDICATE_TYPE, SIGNATURE, STATEMENT
 
-PREDICATE_TYPE, BUILD_TYPE = "https://slsa.dev/provenance/v1", "urn:notus:release:v1"
 LARGEST = 8 << 20  # bytes
 ON_THE_HUB = re.compile(r"hf://(?:models|datasets)/(?P<id>[^@]+)@(?P<revision>[^@/]+)")
 OF_OURS = re.compile(r"urn:notus:(?:base|data):(?P<id>.+)")
@@ -109,13 +107,13 @@ def read_statement(folder: Folder) -> Stated:
     Raises:
         BadFileError: It is missing, or no statement that Notus makes.
     """
-    if PROVENANCE not in folder.files:
-        raise BadFileError(PROVENANCE, "missing; a release of Notus has one")
-    raw = folder.json_object(PROVENANCE, LARGEST)
+    if STATEMENT not in folder.files:
+        raise BadFileError(STATEMENT, "missing; a release of Notus has one")
+    raw = folder.json_object(STATEMENT, LARGEST)
     if raw.get("_type") != STATEMENT_TYPE_URI:
-        raise BadFileError(PROVENANCE, f"its _type is not {STATEMENT_TYPE_URI}")
+        raise BadFileError(STATEMENT, f"its _type is not {STATEMENT_TYPE_URI}")
     if raw.get("predicateType") != PREDICATE_TYPE:
-        raise BadFileError(PROVENANCE, f"its predicateType is not {PREDICATE_TYPE}")
+        raise BadFileError(STATEMENT, f"its predicateType is not {PREDICATE_TYPE}")
     try:
         message = ParseDict(raw, StatementMessage(), ignore_unknown_fields=True)
         Statement.copy_from_pb(message).validate()
@@ -123,12 +121,12 @@ def read_statement(folder: Folder) -> Stated:
         stated = _Statement.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadFileError(PROVENANCE, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BadFileError(STATEMENT, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (ParseError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFileError(PROVENANCE, f"not an in-toto statement ({error})") from None
+        raise BadFileError(STATEMENT, f"not an in-toto statement ({error})") from None
     build = stated.predicate.build_definition
     if build.build_type != BUILD_TYPE:
-        raise BadFileError(PROVENANCE, f"its buildType is {build.build_type!r}, not {BUILD_TYPE}")
+        raise BadFileError(STATEMENT, f"its buildType is {build.build_type!r}, not {BUILD_TYPE}")
     external = build.external_parameters
     return Stated(
         external.repository,
@@ -145,30 +143,26 @@ def statement_faults(
 ) -> Iterator[Fault]:
     """Give what a statement says of another repository, kind or version than this, or does not say."""
     if repo_id is not None and stated.repository != repo_id:
-        yield Fault(f"it is of {stated.repository!r}, not of {repo_id}", PROVENANCE)
+        yield Fault(f"it is of {stated.repository!r}, not of {repo_id}", STATEMENT)
     if versions is not None and stated.version not in versions:
-        yield Fault(f"it is of version {stated.version!r}, not of {' or '.join(versions)}", PROVENANCE)
+        yield Fault(f"it is of version {stated.version!r}, not of {' or '.join(versions)}", STATEMENT)
     if stated.kind not in (kinds := _kinds(folder, repo_type)):
-        yield Fault(
-            f"it is of kind {stated.kind!r}; these are files of kind {' or '.join(kinds)}", PROVENANCE
-        )
+        yield Fault(f"it is of kind {stated.kind!r}; these are files of kind {' or '.join(kinds)}", STATEMENT)
     needed = {"base": ("base",), "data": ("data",)}.get(stated.kind, ("base", "data"))
     for name in needed:
         if name not in stated.made_of:
-            yield Fault(f"it does not name the {name}", PROVENANCE)
+            yield Fault(f"it does not name the {name}", STATEMENT)
     for name in ("base", "data"):
         one = stated.made_of.get(name)
         if one is not None and one.where() is None:
-            yield Fault(
-                f"the {name}'s uri {one.uri!r} is neither hf://...@REVISION nor urn:notus", PROVENANCE
-            )
+            yield Fault(f"the {name}'s uri {one.uri!r} is neither hf://...@REVISION nor urn:notus", STATEMENT)
         if one is not None and not one.digest:
-            yield Fault(f"it names the {name} without a digest", PROVENANCE)
+            yield Fault(f"it names the {name} without a digest", STATEMENT)
 
 
 def hash_faults(stated: Stated, folder: Folder) -> Iterator[Fault]:
     """Give the files whose sha256 is not the stated one, that are missing, or that are not named."""
-    ours = set(folder.files) - {PROVENANCE, SIGNATURE}
+    ours = set(folder.files) - {STATEMENT, SIGNATURE}
     for name in sorted(ours | set(stated.files)):
         if name not in stated.files:
             yield Fault("not named in provenance.json", name)
@@ -181,12 +175,12 @@ def hash_faults(stated: Stated, folder: Folder) -> Iterator[Fault]:
 def _files(subjects: list[_Subject]) -> dict[str, str]:
     files: dict[str, str] = {}
     for subject in subjects:
-        if not is_plain_name(subject.name) or subject.name in {PROVENANCE, SIGNATURE}:
-            raise BadFileError(PROVENANCE, f"it names the file {subject.name!r}, which no release has")
+        if not is_plain_name(subject.name) or subject.name in {STATEMENT, SIGNATURE}:
+            raise BadFileError(STATEMENT, f"it names the file {subject.name!r}, which no release has")
         if subject.name in files:
-            raise BadFileError(PROVENANCE, f"it names {subject.name!r} twice")
+            raise BadFileError(STATEMENT, f"it names {subject.name!r} twice")
         if len(subject.digest.get("sha256", "")) != 64:
-            raise BadFileError(PROVENANCE, f"it has no sha256 of {subject.name!r}")
+            raise BadFileError(STATEMENT, f"it has no sha256 of {subject.name!r}")
         files[subject.name] = subject.digest["sha256"]
     return files
 
@@ -196,7 +190,7 @@ def _sources(every: list[Dependency]) -> dict[str, Dependency]:
     found: dict[str, Dependency] = {}
     for one in every:
         if one.name in found:
-            raise BadFileError(PROVENANCE, f"it names the {one.name} twice")
+            raise BadFileError(STATEMENT, f"it names the {one.name} twice")
         if one.name in {"base", "data"}:
             found[one.name] = one
     return found

@@ -44,7 +44,7 @@ def read(run: Run, kind: str) -> dict[str, Any]:
 
 
 def stated(run: Run, kind: str = "adapter") -> dict[str, Any]:
-    return provenance.statement(run, kind, kinds(run)[kind], {"some": "0" * 64})
+    return provenance.statement(run, kind, kinds(run.recipe)[kind], {"some": "0" * 64})
 
 
 def dependencies(statement: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ def read(run: Run, kind: str) -> dict[str, Any]:
 def material(run: Run, kind: str) -> Material:
     """What the stage rendered."""
     files = {name: file_sha256(path) for name, path in files_of(run, kind, beside=("card",)).items()}
-    return material_of(run, kind, kinds(run, with_data=True)[kind], files)
+    return material_of(run, kind, kinds(run.recipe, with_data=True)[kind], files)
 
 
 def by_ref(bill: dict[str, Any]) -> dict[str, dict[str, Any]]:

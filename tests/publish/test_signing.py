@@ -182,7 +182,7 @@ def test_every_file_is_covered(signed: Run, kind: str) -> None:
     covered = {resource["name"] for resource in found["predicate"]["resources"]}
     assert covered == set(files_of(signed, kind)) - {"model.sig"}
     assert {"provenance.json", "sbom.cdx.json", "README.md"} < covered
-    assert found["subject"][0]["name"] == kinds(signed)[kind].removeprefix(
+    assert found["subject"][0]["name"] == kinds(signed.recipe)[kind].removeprefix(
         "notus/"
     )  # no folder of this machine
     ignored = found["predicate"]["serialization"]["ignore_paths"]
@@ -192,7 +192,7 @@ def test_every_file_is_covered(signed: Run, kind: str) -> None:
 def test_a_signature_is_published_and_the_public_key_is_not(signed: Run) -> None:
     assert "model.sig" in files_of(signed, "adapter")
     assert signed.path("signature", "public.pem").is_file()
-    for kind in kinds(signed):
+    for kind in kinds(signed.recipe):
         assert not any("public.pem" in name for name in files_of(signed, kind))
 
 
