@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
 
 import notus
 from publish.localhub import running
-from recipe.builtin import make_feedback, write_feedback
-from recipe.builtin.base import base_config
-from recipe.builtin.tokenizer import train_tokenizer
-from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
 from tests.support import Cli, Outcome, fresh
+from tests.tiny import write_tiny
 
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -46,30 +41,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `base/` (an untrained Mistral), `feedback.jsonl` (64 rows) and `tiny.yaml` over both."""
     folder = tmp_path_factory.mktemp("tiny")
-    rows = make_feedback(64)
-    tokenizer = train_tokenizer([str(row["instruction"]) for row in rows] * 20)
-    tokenizer.chat_template = ZEPHYR_CHAT_TEMPLATE
-    from transformers import AutoModelForCausalLM
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(base_config(len(tokenizer)))  # type: ignore[no-untyped-call]
-    model.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    write_feedback(folder / "feedback.jsonl", 64)
-    recipe = {
-        "extends": "smoke",
-        "model_name_or_path": str(folder / "base"),
-        "dataset": str(folder / "feedback.jsonl"),
-        "test_size": 8,
-        "max_steps": 3,
-        "lora_r": 4,
-        "hub_model_id": "notus/tiny-adapter",
-        "hub_merged_model_id": "notus/tiny",
-        "hub_base_model_id": "notus/tiny-base",
-    }
-
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    write_tiny(folder, max_steps=3)
     return folder
 
 

@@ -9,12 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from tests.support import ROOT
+from tests.tiny import write_tiny
 
 VERSION = "v0.1.0"
-USER = "notus"
 # What makes the run: another version of it makes another run.
 MADE_OF = ("recipe", "modelcard", "publish", "commandline")
 
@@ -24,10 +22,10 @@ def tiny_run(cache: Path) -> tuple[Path, Path]:
 
     Not to be written to: each release is made of a copy.
     """
-    made_of = hashlib.sha256(Path(__file__).read_bytes())
+    made_of = hashlib.sha256(Path(__file__).read_bytes() + (ROOT / "tests" / "tiny.py").read_bytes())
     for package in MADE_OF:
         for path in sorted((ROOT / package).rglob("*")):
-            if path.suffix in {".py", ".yaml", ".jinja"}:
+            if path.suffix in {".py", ".yaml", ".j2"}:
                 made_of.update(path.read_bytes())
     folder = (cache / made_of.hexdigest()[:16]).resolve()
     done = folder / "done"
@@ -79,38 +77,13 @@ def _python(cwd: Path, *arguments: str) -> None:
 
 
 def _write(folder: Path) -> None:
-    """Write `base/` (an untrained Mistral), `feedback.jsonl` and `tiny.yaml` over both."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from recipe.builtin import make_feedback, write_feedback
-    from recipe.builtin.base import base_config
-    from recipe.builtin.tokenizer import train_tokenizer
-    from recipe.prompt.templates import ZEPHYR_CHAT_TEMPLATE
-
-    tokenizer = train_tokenizer([str(row["instruction"]) for row in make_feedback(64)] * 20)
-    tokenizer.chat_template = ZEPHYR_CHAT_TEMPLATE
-    config = base_config(len(tokenizer))
-    config.hidden_size, config.intermediate_size, config.num_hidden_layers = 64, 128, 1
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    model.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    write_feedback(folder / "feedback.jsonl", 64)
-    recipe = {
-        "extends": "smoke",
-        "model_name_or_path": str(folder / "base"),
-        "dataset": str(folder / "feedback.jsonl"),
-        "test_size": 8,
-        "max_steps": 2,
-        "lora_r": 4,
-        "version": VERSION,
-        "hub_model_id": f"{USER}/tiny-adapter",
-        "hub_merged_model_id": f"{USER}/tiny",
-        "hub_base_model_id": f"{USER}/tiny-base",
-        "collection": "Tiny",
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    write_tiny(
+        folder,
+        {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1},
+        max_steps=2,
+        version=VERSION,
+        collection="Tiny",
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class OneFile:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.recipe = None  # what it names is set below
 
 
 @pytest.fixture
