@@ -11,7 +11,7 @@ from tests.chaos import jobs
 from tests.chaos.view import as_json, show
 from tests.faults.disk import own_mounts
 
-SHORT, SHORT_STAGES = 15, 3
+SHORT, SHORT_STAGES = 15, 2
 
 
 def main(

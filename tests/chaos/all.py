@@ -9,12 +9,12 @@ from pathlib import Path
 
 from recipe.progress import Reporter
 from tests.chaos.forks import import_all
-from tests.chaos.plans import plans
+from tests.chaos.plans import A_RUN, A_SHORT_RUN, plans
 from tests.chaos.stages import STAGES, Killed, Stages
 from tests.chaos.tiny import LAYOUTS, tiny_recipe
 from tests.chaos.trainings import Ended, Whole, disturbed, undisturbed
 
-SHORT_LAYOUTS = ("2 packed", "1 packed", "2 trl")
+SHORT_LAYOUTS = ("2 packed", "1 trl", "2 packed")
 
 
 @dataclass
@@ -56,7 +56,7 @@ def everything(
     layouts = [LAYOUTS[name] for name in (SHORT_LAYOUTS if short else LAYOUTS)]
     wholes: dict[str, Whole] = {}
     if not stages:
-        for plan in plans(layouts, seed, mounts=mounts):
+        for plan in plans(layouts, seed, mounts=mounts, a_run=A_SHORT_RUN if short else A_RUN):
             if found.kills >= kills or (runs and plan.number > max(runs)):
                 break
             if runs and plan.number not in runs:

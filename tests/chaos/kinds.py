@@ -126,7 +126,7 @@ def _killed(outcome: Outcome, hit: Hit, took: float) -> list[str]:
 
 
 def _lost(outcome: Outcome, hit: Hit, took: float) -> list[str]:
-    wrong = _code(outcome, 1) + _one_line(outcome)
+    wrong = _code(outcome, 1) + _lines(outcome)
     if not any(f"rank {hit.rank} of 2 was lost" in line for line in outcome.lines):
         wrong.append(f"no line says that rank {hit.rank} was lost: {_last(outcome)}")
     return wrong
@@ -151,7 +151,7 @@ def _full(outcome: Outcome, hit: Hit, took: float) -> list[str]:
 
 def _ended(code: int, within: float = SOON) -> Callable[[Outcome, Hit, float], list[str]]:
     def wrong(outcome: Outcome, hit: Hit, took: float) -> list[str]:
-        found = _code(outcome, code) + _one_line(outcome)
+        found = _code(outcome, code) + _lines(outcome)
         if took > within:
             found.append(f"ended {took:.1f} s after the signal; {within:.0f} s are allowed")
         return found
@@ -171,8 +171,13 @@ def _code(outcome: Outcome, wanted: int) -> list[str]:
 
 
 def _one_line(outcome: Outcome) -> list[str]:
-    """Who ends a run by hand, or a user's mistake, is told so in one line; a bug is what has a traceback."""
-    if len(outcome.lines) == 1 and outcome.lines[0].startswith("notus: "):
+    """A user's mistake is told in one line."""
+    return _lines(outcome, most=1)
+
+
+def _lines(outcome: Outcome, most: int = 3) -> list[str]:
+    """Who ends a run is told so in a line or two, where it goes on among it; a bug is what has a traceback."""
+    if 1 <= len(outcome.lines) <= most and all(line.startswith("notus: ") for line in outcome.lines):
         return []
     return [f"{len(outcome.lines)} lines on the standard error: {' | '.join(outcome.lines[-4:])[:600]}"]
 

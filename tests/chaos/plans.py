@@ -8,7 +8,7 @@ from tests.chaos.kinds import KINDS
 from tests.chaos.moments import Moment, random_moment
 from tests.chaos.tiny import Layout
 
-A_RUN = 5  # disturbances of a run
+A_RUN, A_SHORT_RUN = 5, 6  # disturbances of a run
 REAL = 5  # of so many runs one is of new processes, with their imports, instead of forks
 
 
@@ -39,7 +39,7 @@ class Plan:
     each: tuple[Planned, ...]
 
 
-def plans(layouts: Sequence[Layout], seed: int, *, mounts: bool) -> Iterator[Plan]:
+def plans(layouts: Sequence[Layout], seed: int, *, mounts: bool, a_run: int = A_RUN) -> Iterator[Plan]:
     """Yield runs without end: layouts in turn, and within one and two processes all kinds in turn."""
     rng = random.Random(seed)
     decks: dict[int, list[str]] = {layout.processes: [] for layout in layouts}
@@ -48,7 +48,7 @@ def plans(layouts: Sequence[Layout], seed: int, *, mounts: bool) -> Iterator[Pla
         layout = layouts[number % len(layouts)]
         forked = number % REAL != REAL - 1
         each = []
-        for _ in range(A_RUN):
+        for _ in range(a_run):
             deck = decks[layout.processes]
             if not deck:
                 known = [

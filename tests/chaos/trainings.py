@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from tests.chaos.watched import START
 from tests.faults.disk import small_disk
 from tests.faults.tiny import made_anew
 
-GOES_ON = re.compile(r"training goes on after step (\d+)")
+GOES_ON = re.compile(r"training goes on after step (\d+)|all (\d+) steps are done already")
 ROOM = 64 << 20  # bytes of a small disk
 WENT_ON, ANEW, DONE, ON = "went on", "anew", "nothing left to do", "unharmed"
 
@@ -127,7 +128,7 @@ class Training:
     def _once(self) -> Outcome:
         """Start the command, disturb it if there is a disturbance left, and look how it ends."""
         before, trained = newest(self.run), _is_trained(self.run)
-        settings = KINDS[self.left[0].kind].settings if self.left else ()
+        settings = self._settings()
         job = Job(
             self.whole.layout.arguments(self.whole.recipe, self.run, settings),
             self.run,
@@ -147,10 +148,21 @@ class Training:
             wrong.append(f"undisturbed, it ended with {outcome.code}: {outcome.err[-600:]}")
         wrong += outcome.left
         self._went_on(job.where(), outcome, before, trained, wrong)
+        if done and done.planned.kind == "torn":
+            self.torn = tear(self.run, self.rng) or self.torn
         for one in self.each:
             if one is not done and not one.after and one.wrong:
                 one.after = "?"
         return outcome
+
+    def _settings(self) -> tuple[str, ...]:
+        """Return what the disturbances need that the next command may meet."""
+        found: list[str] = []
+        for planned in self.left:
+            found += KINDS[planned.kind].settings
+            if not KINDS[planned.kind].goes_on:
+                break
+        return tuple(found)
 
     def _disturb(self, job: Job, before: int) -> tuple[Done | None, Hit | None]:
         """Disturb a command until it does not go on after it. Return the last disturbance."""
@@ -187,8 +199,6 @@ class Training:
             if saved < hit.saved:
                 wrong.append(f"the checkpoint of step {hit.saved} is gone, and the newest is of step {saved}")
             (self.run.parent / "filler").unlink(missing_ok=True)
-        if done.planned.kind == "torn":
-            self.torn = tear(self.run, self.rng) or self.torn
         return wrong
 
     def _went_on(
@@ -206,7 +216,7 @@ class Training:
         if not training:
             return
         said = GOES_ON.search(outcome.out + outcome.err)
-        if (after := int(said[1]) if said else 0) != before:
+        if (after := int(said[1] or said[2]) if said else 0) != before:
             wrong.append(f"goes on after step {after}, and the newest whole checkpoint is of step {before}")
         for one in fates:
             one.after = WENT_ON if before else ANEW
@@ -230,7 +240,11 @@ def disturbed(
     ):
         training = Training(plan, whole, disk / "run", folder, defect)
         training.to_its_end()
-    return Ended(plan, training.each, training.wrong, time.monotonic() - started)
+        ended = Ended(plan, training.each, training.wrong, time.monotonic() - started)
+        if ended.all_wrong:  # what was said is kept, and the run
+            kept = place.with_name(f"wrong-{plan.number}")
+            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("filler", "*.seen"))
+    return ended
 
 
 def _too_late(outcome: Outcome, hit: Hit) -> bool:

@@ -25,6 +25,7 @@ def show(found: Found, reporter: Reporter, seed: int, *, short: bool) -> None:
         if run.all_wrong:
             again = f"--seed {seed} --run {run.plan.number}" + (" --short" if short else "")
             reporter.say(f"\nwrong: run {run.plan.number} ({run.plan.layout.name}); to repeat it: -- {again}")
+            reporter.say(f"    what was said is in wrong-{run.plan.number} of the cache")
             for line in run.all_wrong:
                 reporter.say(f"    {line}")
     for one in found.stages:
