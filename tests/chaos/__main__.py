@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--kills N] [--short]`: kill runs, start them again, print the table; code 1 if any is wrong."""
+"""`python -m tests.chaos [--kills N] [--short]`: kill runs, run them again, compare; code 1 if any is wrong."""
 
 import os
 import time

@@ -33,7 +33,9 @@ class Found:
     @property
     def wrong(self) -> int:
         """Runs and stages of which something did not hold."""
-        return sum(bool(one.all_wrong) for one in self.trainings) + sum(bool(one.wrong) for one in self.stages)
+        return sum(bool(one.all_wrong) for one in self.trainings) + sum(
+            bool(one.wrong) for one in self.stages
+        )
 
 
 def everything(
@@ -76,7 +78,8 @@ def everything(
 def told(ended: Ended) -> str:
     """Return a line about a run."""
     each = ", ".join(
-        f"{one.planned.kind} ({one.where.phase}{f' {one.where.step}' if one.where.step else ''})" for one in ended.each
+        f"{one.planned.kind} ({one.where.phase}{f' {one.where.step}' if one.where.step else ''})"
+        for one in ended.each
     )
     how = f"{len(ended.all_wrong)} WRONG" if ended.all_wrong else "well"
     new = "" if ended.plan.forked else ", new processes"

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -64,6 +65,9 @@ def become(module: str, arguments: Sequence[str], environment: Mapping[str, str]
     os.environ.clear()
     os.environ.update(environment)
     _reset_signals()
+    atexit._clear()  # the parent's
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]  # its temporary folders among them
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     faulthandler.disable()
     faulthandler.cancel_dump_traceback_later()
     for stream in (sys.stdout, sys.stderr):
@@ -113,7 +117,9 @@ def _reset_signals() -> None:
 @contextlib.contextmanager
 def _known_modules() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*found in sys.modules after import", category=RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*found in sys.modules after import", category=RuntimeWarning
+        )
         yield
 
 

@@ -120,7 +120,7 @@ class Job:
             environment[watched.MAIN] = str(os.getpid())
             if not forked:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
-                os.execve(sys.executable, [sys.executable, "-m", "notus", *given], environment)  # noqa: S606
+                os.execve(sys.executable, [sys.executable, "-m", "notus", *given], environment)
             if defect:
                 defect()
             become("notus", given, environment)
@@ -260,4 +260,3 @@ def send(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-

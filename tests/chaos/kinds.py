@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def _stacks(outcome: Outcome, hit: Hit, took: float) -> list[str]:
     wrong = _code(outcome, 1)
     if took > STEP_TIMEOUT + HUNG_SOON:
         wrong.append(f"ended {took:.0f} s after a rank was stopped; step_timeout is {STEP_TIMEOUT} s")
-    shown = [rank for rank in range(2) if f"rank {rank}" in outcome.err]
+    shown = [rank for rank in range(2) if re.search(rf"(?m)^rank {rank}: .*stack", outcome.err)]
     if shown != [0, 1] or "File " not in outcome.err:
         wrong.append(f"the stacks of ranks {shown} are shown, not of both: {_last(outcome)}")
     return wrong
@@ -196,8 +197,15 @@ KINDS = {
     "ctrl-c": Kind("SIGINT to all of the foreground", _ctrl_c, _ended(130), timed=True),
     "second": Kind("SIGTERM, and once more", _twice, _ended(143, AT_ONCE), timed=True),
     "stop-rank": Kind(
-        "SIGSTOP of a rank", _stop_rank, _stacks, ("training",), (2,), settings=(f"step_timeout={STEP_TIMEOUT}",)
+        "SIGSTOP of a rank",
+        _stop_rank,
+        _stacks,
+        ("training",),
+        (2,),
+        settings=(f"step_timeout={STEP_TIMEOUT}",),
     ),
-    "stop-go": Kind("SIGSTOP, then SIGCONT", _stop_and_go, _unharmed, (*MIDDLE, "held out", ANY), goes_on=True),
+    "stop-go": Kind(
+        "SIGSTOP, then SIGCONT", _stop_and_go, _unharmed, (*MIDDLE, "held out", ANY), goes_on=True
+    ),
     "disk": Kind("a disk that is full", _fill, _full, MIDDLE, disk=True),
 }

@@ -70,7 +70,9 @@ def facts_of(run: Path) -> Facts:
 
 def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return TensorBoard's scalars, all that its files hold, by tag."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+        EventAccumulator,
+    )
 
     if not folder.is_dir():
         return {}
@@ -85,11 +87,7 @@ def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def differences(run: Path, whole: Facts) -> list[str]:
     """Return what of a run is not as in the undisturbed one, a line each."""
     found = facts_of(run)
-    wrong = [
-        f"{name}: {'missing' if name not in found.files else 'not in the undisturbed run' if name not in whole.files else 'other bytes'}"
-        for name in sorted(found.files.keys() | whole.files.keys())
-        if found.files.get(name) != whole.files.get(name)
-    ]
+    wrong = list(_unequal(found.files, whole.files, "files"))
     wrong += _log_differences(found.log, whole.log)
     wrong += list(_unequal(found.metrics, whole.metrics, METRICS))
     wrong += _board_differences(found.scalars, whole.scalars)

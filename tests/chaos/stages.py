@@ -71,7 +71,9 @@ class Stages:
                         found.append(Killed(stage, at, operations, wrong, time.monotonic() - started))
                     here = [one for one in found if one.stage == stage]
                     wrongs = sum(bool(one.wrong) for one in here)
-                    self.say(f"  {stage}: killed at {len(here)} of {operations} file operations, {wrongs} wrong")
+                    self.say(
+                        f"  {stage}: killed at {len(here)} of {operations} file operations, {wrongs} wrong"
+                    )
                 self.before = whole
         return found
 

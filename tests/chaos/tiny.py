@@ -25,10 +25,7 @@ class Layout:
 
     def arguments(self, recipe: Path, run: Path, more: tuple[str, ...] = ()) -> list[str]:
         """Return the arguments of `notus` that train it."""
-        from recipe.schema import Execution
-
-        saving = self.saving if "save_minutes" in Execution.model_fields else ()
-        each = (f"devices={self.processes}", *self.settings, *saving, *more)
+        each = (f"devices={self.processes}", *self.settings, *self.saving, *more)
         return ["train", str(recipe), "--run", str(run), *(part for one in each for part in ("--set", one))]
 
 

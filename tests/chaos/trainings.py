@@ -70,9 +70,9 @@ class Ended:
     @property
     def all_wrong(self) -> list[str]:
         """All that did not hold."""
-        return [f"{one.planned.kind} at {one.planned.moment}: {line}" for one in self.each for line in one.wrong] + [
-            f"at the end: {line}" for line in self.wrong
-        ]
+        return [
+            f"{one.planned.kind} at {one.planned.moment}: {line}" for one in self.each for line in one.wrong
+        ] + [f"at the end: {line}" for line in self.wrong]
 
 
 def undisturbed(layout: Layout, recipe: Path, place: Path) -> Whole:
@@ -121,7 +121,9 @@ class Training:
             if outcome.code == 0:
                 break
             if not self.left and self.count > len(self.plan.each) + 1:
-                self.wrong.append(f"still not done after {self.count} commands: {outcome.code}: {outcome.err[-600:]}")
+                self.wrong.append(
+                    f"still not done after {self.count} commands: {outcome.code}: {outcome.err[-600:]}"
+                )
                 return
         self.wrong += differences(self.run, self.whole.facts) + leftovers(self.run)
 
@@ -192,9 +194,9 @@ class Training:
             return []  # while Python itself started
         wrong = KINDS[done.planned.kind].wrong(outcome, hit, took)
         saved = newest(self.run)
-        if done.planned.kind in {"term", "int", "ctrl-c"} and hit.where.phase in MIDDLE:
-            if saved < hit.where.step:
-                wrong.append(f"{hit.where.step} steps were done, and the newest checkpoint is of step {saved}")
+        asked = done.planned.kind in {"term", "int", "ctrl-c"} and hit.where.phase in MIDDLE
+        if asked and saved < hit.where.step:
+            wrong.append(f"{hit.where.step} steps were done, and the newest checkpoint is of step {saved}")
         if KINDS[done.planned.kind].disk:
             if saved < hit.saved:
                 wrong.append(f"the checkpoint of step {hit.saved} is gone, and the newest is of step {saved}")

@@ -40,7 +40,9 @@ def show(found: Found, reporter: Reporter, seed: int, *, short: bool) -> None:
 def _show_kinds(runs: Sequence[Ended], processes: int, reporter: Reporter) -> None:
     each = [one for run in runs for one in run.each]
     ended = sum(bool(run.wrong) for run in runs)
-    reporter.head(f"{len(runs)} runs on {processes} process{'es' * (processes > 1)}, {ended} with a wrong result")
+    reporter.head(
+        f"{len(runs)} runs on {processes} process{'es' * (processes > 1)}, {ended} with a wrong result"
+    )
     reporter.table(
         ("what", "times", "went on", "anew", "nothing to do", "wrong", "exit, median", "max", "steps lost"),
         [

@@ -73,19 +73,20 @@ class _Watch:
         self.tell()
 
     def _phase(self, name: str, inside: str) -> str:
+        """Return the phase in which a file operation is done."""
+        over = self.phase in {"moving in", "recording", "clearing up"}
         if inside.startswith("checkpoints"):
-            if name in REMOVALS and self.phase in {"moving in", "recording", "clearing up"}:
-                return "clearing up"
+            if over:
+                return "clearing up" if name in REMOVALS else self.phase
             return "checkpoint" if "/" in inside and self.phase in TRAINING else self.phase
         if name == "os.rename" and inside in {".train.partial/adapter", ".train.partial/training"}:
             return "moving in"
-        if "manifest.json" in inside:
-            return "recording" if self.phase in {"moving in", "recording"} else self.phase
-        if "tensorboard" in inside:
-            return self.phase
+        if "manifest.json" in inside and over:
+            return "recording"
         if inside.startswith("tokens") and name == "os.rename" and "heldout" in inside:
             return "load"
-        return next((phase for place, phase in PLACES.items() if inside.startswith(place)), self.phase)
+        found = (phase for place, phase in PLACES.items() if inside.startswith(place))
+        return self.phase if "tensorboard" in inside else next(found, self.phase)
 
     def at(self, phase: str, step: int) -> None:
         self.phase, self.step = phase, step
@@ -108,10 +109,10 @@ def start() -> None:
         def counted(descriptor: Any) -> None:
             with contextlib.suppress(OSError):
                 number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-                _saw("fsync", os.readlink(f"/proc/self/fd/{number}"))
+                _saw("fsync", os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115
             fsync(descriptor)
 
-        os.fsync = counted
+        os.fsync = counted  # type: ignore[assignment]
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -5,7 +5,7 @@ import sys
 
 if "NOTUS_CHAOS_SEEN" in os.environ:
     sys.path.insert(0, os.environ["NOTUS_CHAOS_CODE"])
-    import watched
+    import watched  # type: ignore[import-not-found]
 
     sys.path.pop(0)
     watched.start()
