@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.chaos.jobs import Job, Outcome, Where, send
 from tests.chaos.moments import ANY, EARLY, LATE, MIDDLE
+from tests.chaos.tiny import STEP_TIMEOUT
 from tests.faults.kinds import fill
 
-STEP_TIMEOUT = 6  # seconds, of runs in which a rank is stopped
 STOPPED = 1.5  # seconds that a run is stopped and goes on
 SOON = 10.0  # seconds within which a signal ends a command
 AT_ONCE = 3.0  # seconds within which a second one does
@@ -49,7 +49,6 @@ class Kind:
         processes: Of the runs to which it is done.
         goes_on: The command goes on after it.
         disk: The run lies on a small disk.
-        settings: What is set for the command.
         timed: The seconds from signal to exit are told.
     """
 
@@ -60,7 +59,6 @@ class Kind:
     processes: tuple[int, ...] = (1, 2)
     goes_on: bool = False
     disk: bool = False
-    settings: tuple[str, ...] = ()
     timed: bool = False
 
 
@@ -196,14 +194,7 @@ KINDS = {
     "int": Kind("SIGINT", _signal(signal.SIGINT), _ended(130), timed=True),
     "ctrl-c": Kind("SIGINT to all of the foreground", _ctrl_c, _ended(130), timed=True),
     "second": Kind("SIGTERM, and once more", _twice, _ended(143, AT_ONCE), timed=True),
-    "stop-rank": Kind(
-        "SIGSTOP of a rank",
-        _stop_rank,
-        _stacks,
-        ("training",),
-        (2,),
-        settings=(f"step_timeout={STEP_TIMEOUT}",),
-    ),
+    "stop-rank": Kind("SIGSTOP of a rank", _stop_rank, _stacks, ("training",), (2,)),
     "stop-go": Kind(
         "SIGSTOP, then SIGCONT", _stop_and_go, _unharmed, (*MIDDLE, "held out", ANY), goes_on=True
     ),

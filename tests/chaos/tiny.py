@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STEPS = 48
-SETTINGS = {"max_steps": STEPS, "save_total_limit": 2}
+STEP_TIMEOUT = 8  # seconds: of all runs, as it is told in what they write
+SETTINGS = {"max_steps": STEPS, "save_total_limit": 2, "step_timeout": STEP_TIMEOUT}
 
 
 @dataclass(frozen=True)

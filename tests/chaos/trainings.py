@@ -130,9 +130,8 @@ class Training:
     def _once(self) -> Outcome:
         """Start the command, disturb it if there is a disturbance left, and look how it ends."""
         before, trained = newest(self.run), _is_trained(self.run)
-        settings = self._settings()
         job = Job(
-            self.whole.layout.arguments(self.whole.recipe, self.run, settings),
+            self.whole.layout.arguments(self.whole.recipe, self.run),
             self.run,
             self.place,
             f"{self.plan.number}-{self.count}",
@@ -156,15 +155,6 @@ class Training:
             if one is not done and not one.after and one.wrong:
                 one.after = "?"
         return outcome
-
-    def _settings(self) -> tuple[str, ...]:
-        """Return what the disturbances need that the next command may meet."""
-        found: list[str] = []
-        for planned in self.left:
-            found += KINDS[planned.kind].settings
-            if not KINDS[planned.kind].goes_on:
-                break
-        return tuple(found)
 
     def _disturb(self, job: Job, before: int) -> tuple[Done | None, Hit | None]:
         """Disturb a command until it does not go on after it. Return the last disturbance."""
