@@ -40,7 +40,7 @@ class Moment:
     @property
     def order(self) -> int:
         """Sorts the moments of a run: what only its first command goes through comes first."""
-        return _ORDER.get(self.phase, len(EARLY))
+        return _ORDER.get(self.phase, -1)  # any time: of the first command, whose seconds are known
 
     def wait(self, job: Job, after: int, seconds: float) -> Where | None:
         """Wait for it; return where the command is then, or None if it has ended before.
@@ -78,7 +78,7 @@ def random_moment(rng: random.Random, phases: Sequence[str]) -> Moment:
     """Return a moment in one of some phases."""
     phase = rng.choice(phases)
     if phase == ANY:
-        return Moment(phase, rng.random(), 0.0)
+        return Moment(phase, rng.uniform(0.0, 0.9), 0.0)
     # Not too far on, so that a run is disturbed several times.
     part = rng.uniform(0.0, 0.45) if phase in MIDDLE else 0.0
     return Moment(phase, part, rng.uniform(0.0, 0.06 if phase == "training" else 0.008))
