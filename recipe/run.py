@@ -187,7 +187,9 @@ class Run:
     def _lost(self, stages: Sequence[Stage]) -> set[str]:
         """Return those of `stages` to do again, for one that is still to come or because they are what is asked for."""
         lost = [
-            stage for stage in stages if stage.lost is not None and self.is_current(stage) and stage.lost(self)
+            stage
+            for stage in stages
+            if stage.lost is not None and self.is_current(stage) and stage.lost(self)
         ]
         if lost and (stages[-1] in lost or not all(map(self.is_current, stages))):
             return {stage.name for stage in lost}
