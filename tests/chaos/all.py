@@ -110,6 +110,6 @@ def _killed_stages(
     parts = [name.partition(":") for name in named]
     return list(
         itertools.chain.from_iterable(
-            tried.killed([stage], only=int(at) if at else None) for stage, _, at in parts if stage in STAGES
+            tried.killed([stage], only=[int(at)] if at else ()) for stage, _, at in parts if stage in STAGES
         )
     )

@@ -235,6 +235,7 @@ def disturbed(
         ended = Ended(plan, training.each, training.wrong, time.monotonic() - started)
         if ended.all_wrong:  # what was said is kept, and the run
             kept = place.with_name(f"wrong-{plan.number}")
+            shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("filler", "*.seen"))
     return ended
 
