@@ -87,7 +87,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Kill stages at random moments and hold what they make against undisturbed ones: `-- --kills 100`, `-- --short`."""
+    """Kill stages at random moments, and compare with undisturbed ones: `-- --kills 100`, `-- --short`."""
     if not session.posargs:  # first, whether it would notice
         run(session, "pytest", "tests/chaos/mutations.py")
     run(session, "python", "-m", "tests.chaos", *session.posargs)
