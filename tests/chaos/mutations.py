@@ -33,7 +33,7 @@ SEEN_BY = {
     "starts_the_rows_over": ("kill", "loss is"),
     "takes_a_torn_checkpoint": ("torn", "the newest whole checkpoint is of step"),
     "says_nothing_of_a_torn_checkpoint": ("torn", "no warning says that the checkpoint"),
-    "tells_tensorboard_nothing": ("kill", "TensorBoard, train/loss: gaps at [1, 2"),
+    "tells_tensorboard_nothing": ("kill", "TensorBoard, eval/loss: gaps at [4, 8"),
     "saves_nothing_on_notice": ("term", "steps were done, and the newest checkpoint is of step"),
     "hears_no_signal": ("int", "ended with 0, not with 130"),
     "leaves_its_checkpoints": ("kill", "checkpoints is left"),
