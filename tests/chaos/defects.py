@@ -46,9 +46,9 @@ def forgets_what_was_not_logged_yet() -> None:
 
 
 def starts_the_schedule_over() -> None:
-    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
-    scheduler: Any = LRScheduler
+    scheduler: Any = LambdaLR
     scheduler.load_state_dict = lambda *_: None
     groups = state._groups
     state._groups = lambda optimizer: [

@@ -177,10 +177,10 @@ def run(tmp_path: Path) -> Path:
     (folder / "training" / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
     (folder / "training" / "metrics.json").write_text('{"steps": 3, "train_seconds": 1.5}')
     (folder / "manifest.json").write_text('{"stages": {}}')
-    with SummaryWriter(str(folder / "training" / "tensorboard")) as board:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder / "training" / "tensorboard")) as board:
         for one in records:
-            board.add_scalar("train/loss", one["loss"], one["step"])  # type: ignore[no-untyped-call]
-            board.add_scalar("train/pairs_per_second", random.random(), one["step"])  # type: ignore[no-untyped-call]
+            board.add_scalar("train/loss", one["loss"], one["step"])
+            board.add_scalar("train/pairs_per_second", random.random(), one["step"])
     return folder
 
 
@@ -211,8 +211,8 @@ def _log(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
 def _board_again(run: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run / "training" / "tensorboard")) as board:  # type: ignore[no-untyped-call]
-        board.add_scalar("train/loss", 0.5, 2)  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(run / "training" / "tensorboard")) as board:
+        board.add_scalar("train/loss", 0.5, 2)
 
 
 @pytest.mark.parametrize(
