@@ -82,7 +82,7 @@ def told(ended: Ended) -> str:
         for one in ended.each
     )
     how = f"{len(ended.all_wrong)} WRONG" if ended.all_wrong else "well"
-    new = "" if ended.plan.forked else ", new processes"
+    new = ", new processes" if ended.plan.new else ""
     return f"run {ended.plan.number} ({ended.plan.layout.name}{new}): {each}: {how}, {ended.seconds:.0f} s"
 
 

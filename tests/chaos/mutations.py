@@ -68,7 +68,7 @@ def _disturbed(
 ) -> Ended:
     from tests.chaos.defects import DEFECTS
 
-    plan = Plan(0, whole.layout, 7, forked=True, each=(Planned(kind, moment),))
+    plan = Plan(0, whole.layout, 7, new=0, each=(Planned(kind, moment),))
     broken: Callable[[], object] | None = DEFECTS[defect] if defect else None
     return disturbed(plan, whole, cache / "run", mounts=MOUNTS, defect=broken)
 
