@@ -21,7 +21,7 @@ from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
 from recipe.disk import read_json, write_json, write_text
-from recipe.errors import InterruptedRunError, UserError, ending_signals
+from recipe.errors import InterruptedRunError, UserError, ending_signals, full_disk
 from recipe.load import build_recipe
 from recipe.nodes import Nodes
 from recipe.progress import Reporter
@@ -30,7 +30,7 @@ from recipe.resume.notice import EndedError, ending_with
 from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
 from recipe.secret import SIGNING, environment_without
-from recipe.sharing import OthersLostError
+from recipe.sharing import others_lost
 
 MEETING_SECONDS = 1800  # one node may have a base to download that another has already
 LOCK_SECONDS = 30  # another node of this run folder has no more to do in it than to let go
@@ -305,7 +305,11 @@ def _rank() -> None:
                 write_text(aside / MISTAKE, str(error))
         except EndedError as error:
             end_at_once(128 + error.number if error.number else CODE_LOST)
-        except (OthersLostError, DistError):
+        except Exception as error:
+            if (full := full_disk(error)) is not None:
+                write_text(aside / MISTAKE, full)
+            elif not others_lost(error):
+                raise
             end_at_once(CODE_LOST)
         leave_group()
 

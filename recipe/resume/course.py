@@ -33,7 +33,7 @@ from recipe.resume.watchdog import Watchdog, wake_siblings
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
-from recipe.sharing import OthersLostError, add_up
+from recipe.sharing import add_up, others_lost
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
@@ -118,7 +118,9 @@ def train_on(
         trainer.ending = lambda: notice.given or saver.failed
         try:
             trainer.train()
-        except (EndedError, OthersLostError) as error:
+        except Exception as error:
+            if not (isinstance(error, EndedError) or others_lost(error)):
+                raise
             if first:
                 _save_and_say(saver, trainer.state.global_step, schedule.steps, ended)
             if isinstance(error, EndedError):
@@ -132,6 +134,8 @@ def train_on(
     if ending or notice.given:  # that may have come since
         if ended:
             ended.touch()
+        if ended and not first:
+            _wait_for(ended, notice)
         if wrong is not None:
             raise wrong
         raise EndedError(notice.number)
