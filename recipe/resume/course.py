@@ -132,13 +132,11 @@ def train_on(
         wrong = _finish(saver, schedule.steps) if first else None
         [ending] = add_up([float(notice.given or wrong is not None)], trainer.accelerator.device)
     if ending or notice.given:  # that may have come since
-        if ended:
+        if ended and first:
             ended.touch()
-        if ended and not first:
+        elif ended:
             _wait_for(ended, notice)
-        if wrong is not None:
-            raise wrong
-        raise EndedError(notice.number)
+        raise wrong or EndedError(notice.number)
     return layouts
 
 
