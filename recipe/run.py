@@ -211,7 +211,7 @@ class Run:
         except BaseException as error:
             kinds = (UserError, InterruptedRunError, SystemExit)
             if isinstance(error, kinds) or full_disk(error) is not None:
-                shutil.rmtree(partial)
+                shutil.rmtree(partial, ignore_errors=True)  # NFS keeps what is open; the next one removes it
             raise
         flush_tree(partial)  # before the manifest says that they are there
         seconds = time.time() - started
