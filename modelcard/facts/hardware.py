@@ -38,6 +38,9 @@ class Part:
     """The first of them, from 1."""
     devices: int
     device: str
+    engine: str
+    micro_batch: str
+    """What it takes, `1200 tokens`, say."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,14 @@ def read_environment(run: Run) -> Environment:
             cuda=found("hardware", "cuda"),
         ),
         parts=tuple(
-            Part(part["from"], part["devices"], part["device"] or "unknown") for part in found("steps")
+            Part(
+                part["from"],
+                part["devices"],
+                part["device"] or "unknown",
+                part["engine"],
+                part["micro_batch"],
+            )
+            for part in found("steps")
         ),
         python=found("python"),
         platform=found("platform"),

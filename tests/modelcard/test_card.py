@@ -415,12 +415,15 @@ def test_a_training_that_went_on_elsewhere_says_so(facts: Facts) -> None:
     alone = render(facts, "adapter")
     assert "the adapter is then the same to the byte" in alone
     assert "in parts" not in alone
-    parts = (Part(1, 8, "A100"), Part(41, 4, "H100"))
+    parts = (Part(1, 8, "A100", "packed", "4096 tokens"), Part(41, 4, "H100", "trl", "2 pairs"))
     moved = render(replace(facts, environment=replace(facts.environment, parts=parts)), "adapter")
-    assert "| in parts | from step 1 on 8 x A100, from step 41 on 4 x H100 |" in moved
     assert (
-        "went on elsewhere or in another layout, after step 40: rebuilt in one place, the losses are the same but for rounding"
+        "| in parts | from step 1 on 8 x A100 (packed, 4096 tokens), from step 41 on 4 x H100 (trl, 2 pairs) |"
         in moved
+    )
+    assert (
+        "went on elsewhere or in another layout, after step 40: rebuilt in one place, "
+        "the losses are the same but for rounding" in moved
     )
     assert "the same to the byte" not in moved
 
