@@ -94,6 +94,9 @@ def _end(number: int, _: object) -> None:
     """
     for each in ending_signals():
         signal.signal(each, _end_at_once)
+    # Behind the terminal's `^C` and a question that was not answered; a bar has a stream of its own.
+    behind = isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.isatty() and number == signal.SIGINT
+    sys.stderr.write("\n" if behind else "")
     sys.stderr.write(f"notus: ended by {signal.Signals(number).name}\n")
     sys.exit(128 + number)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,12 +15,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 T = TypeVar("T")
 SECONDS_A_LINE = 5.0
 WIDTH = 100  # of tables where there is no terminal
+ROOM = 5  # beside a bar, for `^C` twice and the cursor
 
 
 class Bar(Protocol):
@@ -89,12 +90,12 @@ class Reporter:
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),  # the bar is what gets shorter
+                TimeElapsedColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
                 TextColumn("{task.fields[note]}", markup=False),
             )
-            with Progress(*columns, console=self.console) as progress:
+            with _Narrower(*columns, console=self.console) as progress:
                 yield _Rich(progress, title, total)
 
     @contextmanager
@@ -141,6 +142,23 @@ class _Lines:
 
     def note(self, text: str) -> None:
         self.text = text
+
+
+class _Narrower(Progress):
+    """A bar that leaves room for the `^C` that a terminal puts behind it, which would go on to a line of its own."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield what is shown."""
+        for whole in super().get_renderables():
+            yield _Narrow(whole)
+
+
+class _Narrow:
+    def __init__(self, whole: RenderableType) -> None:
+        self.whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        return console.render(self.whole, options.update_width(max(1, options.max_width - ROOM)))
 
 
 class _Rich:

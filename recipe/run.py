@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from recipe.code import code_of
 from recipe.disk import flush_folder, flush_tree, same_files, tree_sha256, write_json, write_text
-from recipe.errors import InterruptedRunError, UserError
+from recipe.errors import InterruptedRunError, UserError, full_disk
 from recipe.load import dump_resolved, read_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
@@ -208,8 +208,10 @@ class Run:
         started = time.time()
         try:
             said = stage.work(self, partial, reporter)
-        except (UserError, InterruptedRunError, SystemExit):
-            shutil.rmtree(partial, ignore_errors=True)  # NFS keeps what is open; the next one removes it
+        except BaseException as error:
+            kinds = (UserError, InterruptedRunError, SystemExit)
+            if isinstance(error, kinds) or full_disk(error) is not None:
+                shutil.rmtree(partial, ignore_errors=True)  # NFS keeps what is open; the next one removes it
             raise
         flush_tree(partial)  # before the manifest says that they are there
         seconds = time.time() - started

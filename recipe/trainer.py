@@ -212,7 +212,7 @@ class PreferenceTrainer(DPOTrainer):
         more = f" and {len(set(rows)) - NAMED} more" if len(set(rows)) > NAMED else ""
         raise UserError(
             f"training: {name} is {value} at step {self.state.global_step + 1}, of rows {', '.join(names)}{more}; "
-            "lower learning_rate, or look at the rows"
+            "lower learning_rate, with another --run, or look at the rows"
         )
 
     def _everywhere(self, rows: list[int]) -> list[int]:

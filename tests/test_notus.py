@@ -126,3 +126,13 @@ def test_torch_is_told_to_be_calm_and_to_leave_no_holes(cli: Cli, monkeypatch: p
     assert cli("--help").code == 0
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "7")
     assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+
+
+def test_behind_a_question_the_end_has_a_line_of_its_own() -> None:
+    screen, terminal = os.openpty()
+    code = "import signal, sys, notus; sys.stderr.write('Sure? '); notus._end(signal.SIGINT, None)"
+    ended = subprocess.run([sys.executable, "-c", code], stderr=terminal, check=False)
+    os.close(terminal)
+    assert os.read(screen, 100) == b"Sure? \r\nnotus: ended by SIGINT\r\n"
+    os.close(screen)
+    assert ended.returncode == 130

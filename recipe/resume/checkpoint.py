@@ -24,6 +24,14 @@ from recipe.resume.names import NAME
 # Of what a checkpoint holds, and of what it means: to be raised with a change that an older one can't go on under.
 VERSION = 1
 
+_OTHERS = {
+    "version": "another version of Notus",
+    "science": "another science",
+    "base": "another base",
+    "rows": "other rows",
+    "order": "another order of the rows",
+}
+
 Key = Mapping[str, str | int]
 """What a training is of, as plain values: one that has another key can't go on from its checkpoints."""
 
@@ -82,11 +90,13 @@ class Checkpoints:
 
     def newest(self, reporter: Reporter) -> Checkpoint | None:
         """Return the last checkpoint that is whole and of this key; say why a later one is not used, and remove it."""
-        for path in self._paths():
+        paths = self._paths()
+        for left, path in zip(range(len(paths) - 1, -1, -1), paths, strict=True):
             checkpoint, wrong = self._read(path)
             if checkpoint is not None:
                 return checkpoint
-            reporter.warn(f"{path}: {wrong}; the checkpoint before it is used, if there is one")
+            then = "the one before it is looked at" if left else "none is left, and training begins anew"
+            reporter.warn(f"{path}: {wrong}; removed, {then}")
             path.unlink()
         return None
 
@@ -100,7 +110,7 @@ class Checkpoints:
             key = json.loads(metadata.get("key", "{}"))
             if key != self.key:
                 names = [name for name in self.key if key.get(name) != self.key[name]]
-                return None, f"of a training of another {names[0] if names else 'kind'}"
+                return None, f"of a training of {_OTHERS[names[0]] if names else 'another kind'}"
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         return Checkpoint(step, tensors, json.loads(metadata["facts"])), ""
 

@@ -1,5 +1,6 @@
 """The run folder: stages are whole or not there, know when they have nothing to do, and touch no other's folder."""
 
+import errno
 import hashlib
 import json
 import os
@@ -215,6 +216,13 @@ def test_a_stage_that_fails_leaves_nothing_in_place(tmp_path: Path, error: BaseE
     assert Run(folder, SMOKE).done("sum") is None
     assert bring(folder) == ["sum"]
     assert not list(folder.glob("*.partial"))
+
+
+def test_a_full_disk_is_not_kept_full_by_what_is_half_written(tmp_path: Path) -> None:
+    folder, full = tmp_path / "run", OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space left"):
+        bring(folder, stages=(PAIR, broken(SUM, full)))
+    assert not list(folder.glob(".*.partial"))
 
 
 def test_a_stage_that_fails_again_leaves_what_it_wrote_before(folder: Path) -> None:

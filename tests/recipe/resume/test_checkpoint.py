@@ -96,7 +96,7 @@ def test_one_torn_anywhere_is_not_used_but_the_one_before(
     ("other", "says"),
     [
         ({"science": "xx", "rows": "cd"}, "of a training of another science"),
-        ({"science": "ab", "rows": "xx"}, "of a training of another rows"),
+        ({"science": "ab", "rows": "xx"}, "of a training of other rows"),
         ({}, "of a training of another science"),
     ],
 )
@@ -108,7 +108,8 @@ def test_one_of_another_training_is_not_used(
     found = kept.newest(SAY)
     assert found is not None
     assert found.step == 3
-    assert says in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{says}; removed, the one before it is looked at\n" in said
 
 
 def test_one_of_another_version_is_not_used(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +124,12 @@ def test_a_file_of_somebody_else_s_is_not_used(kept: Checkpoints) -> None:
     save_file({"a": torch.zeros(2)}, file)
     file.rename(kept.folder / f"step-000009-{file_sha256(file)}.safetensors")
     assert kept.newest(SAY) is None
+
+
+def test_where_none_is_left_it_is_said(kept: Checkpoints, capsys: pytest.CaptureFixture[str]) -> None:
+    os.truncate(kept.write(at(4)), 10)
+    assert kept.newest(SAY) is None
+    assert capsys.readouterr().err.endswith("; removed, none is left, and training begins anew\n")
 
 
 def test_none_is_there_before_the_first(kept: Checkpoints) -> None:
