@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import PeftModel
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler, SequentialSampler
 from trl.trainer.dpo_trainer import DPOTrainer
 
@@ -164,6 +165,10 @@ class PreferenceTrainer(DPOTrainer):
             UserError: The step's loss is no finite number.
         """
         if not self.ending():  # else there is nothing to be computed any more
+            if isinstance(
+                model, DistributedDataParallel
+            ):  # buffers are alike anyway; an exchange more is one more
+                model.require_forward_param_sync = False  # to be met by a rank that has had a notice
             with self.accelerator.no_sync(model):  # the gradients are shared below
                 self._step_loss += self._add_gradients(model, inputs, num_items_in_batch)
         loss = self._end_step() if self.accelerator.sync_gradients else 0.0

@@ -57,8 +57,11 @@ def findings(python: str) -> list[str]:
     asked = [task(file) for file in TASKS] + [task(defect.file, defect) for defect in OF_TASKS]
     answered = subprocess.run(
         [python, str(Path(__file__).with_name("sky_says.py"))],
-        input=json.dumps(asked), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=600,
+        input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT, check=False, timeout=600,
     )  # fmt: skip
+    if answered.returncode:  # else it is what SkyPilot's server tells its client to draw
+        sys.stderr.write(answered.stderr)
+    answered.check_returncode()
     answers = json.loads(answered.stdout)
     found = []
     for file, said in zip(TASKS, answers, strict=False):
