@@ -15,7 +15,7 @@ import torch
 from recipe.disk import read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.load import build_recipe
-from recipe.nodes import Nodes
+from recipe.nodes import Nodes, interface_of
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
@@ -133,7 +133,10 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
         command += [f"--nproc-per-node={devices}", "-m", "recipe.launch"]
         command += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
-        code = _run_to_the_end(command, {"OMP_NUM_THREADS": str(threads), **environment_without(SIGNING)})
+        environment = {"OMP_NUM_THREADS": str(threads), **environment_without(SIGNING)}
+        if run.nodes.count > 1 and (interface := interface_of(run.nodes)):
+            environment.setdefault("GLOO_SOCKET_IFNAME", interface)
+        code = _run_to_the_end(command, environment)
         if (aside / MISTAKE).is_file():
             raise UserError((aside / MISTAKE).read_text(encoding="utf-8"))
         met = (aside / MET).exists()
