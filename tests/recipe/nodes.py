@@ -44,7 +44,20 @@ class Cable:
         """Undo both."""
         _ip("-n", self.machines[0], "link", "set", "cable", "up")
         for machine, other in zip(self.machines, reversed(ADDRESSES), strict=True):
-            _ip("-n", machine, "neigh", "replace", "to", other, "lladdr", NOBODY, "nud", "permanent", "dev", "cable")
+            _ip(
+                "-n",
+                machine,
+                "neigh",
+                "replace",
+                "to",
+                other,
+                "lladdr",
+                NOBODY,
+                "nud",
+                "permanent",
+                "dev",
+                "cable",
+            )
             _ip("-n", machine, "neigh", "del", "to", other, "dev", "cable")
 
     def processes(self, node: int) -> list[int]:
