@@ -90,3 +90,17 @@ Endpoint = Annotated[
         help="Where node 0 listens. [default: MASTER_ADDR:MASTER_PORT of the environment]",
     ),
 ]
+MaxRestarts = Annotated[
+    int,
+    typer.Option(
+        "--max-restarts",
+        metavar="N",
+        envvar="PET_MAX_RESTARTS",
+        help="Of several processes: start them again so often, should one be lost.",
+    ),
+]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Train from the beginning; throws away what training has made so far."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="With --restart: don't ask.")]

@@ -16,16 +16,19 @@ from commandline.options import (
     Json,
     Key,
     Keyless,
+    MaxRestarts,
     NodeCount,
     NodeRank,
     PublicKey,
     Quiet,
     RecipeName,
+    Restart,
     Revision,
     RunFolder,
     Runtime,
     Set,
     Tag,
+    Yes,
 )
 from recipe.errors import UserError
 from recipe.nodes import nodes_from
@@ -73,13 +76,20 @@ def train(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    max_restarts: MaxRestarts = 0,
+    restart: Restart = False,
+    yes: Yes = False,
     runtime: Runtime = None,
     image: Image = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train the adapter, on one node or several."""
-    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    """Train the adapter, on one node or several; go on where a training was ended."""
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint, max_restarts)
+    if yes and not restart:
+        raise UserError("--yes: answers --restart, which is not there; leave it out")
+    if restart:
+        work.restart(work.load(recipe, set_), run, yes)
     work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes, place=(runtime, image))
 
 
@@ -131,6 +141,7 @@ def publish(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    max_restarts: MaxRestarts = 0,
     runtime: Runtime = None,
     image: Image = None,
     dry_run: Annotated[
@@ -143,7 +154,7 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Publish adapter, merged weights and, with --data, the pairs; read them back, and tag them."""
-    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint, max_restarts)
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))
@@ -216,6 +227,7 @@ def run_all(
     nnodes: NodeCount = 1,
     node_rank: NodeRank = None,
     rdzv_endpoint: Endpoint = None,
+    max_restarts: MaxRestarts = 0,
     runtime: Runtime = None,
     image: Image = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
@@ -223,7 +235,7 @@ def run_all(
     as_json: Json = False,
 ) -> None:
     """Do every stage, publish, and verify the release."""
-    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint)
+    nodes = nodes_from(nnodes, node_rank, rdzv_endpoint, max_restarts)
     loaded = work.load(recipe, set_, tag)
     reporter = work.reporter_for(quiet, as_json)
     data = work.with_data(loaded, run, data, work.which_hub(hub, loaded))

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from commandline.options import HUB_ROOT, RUNS
 from recipe.errors import UserError
 from recipe.nodes import ALONE, Nodes
@@ -87,6 +89,29 @@ def bring_upto(
     data = upto in {"curate", "card"} and with_data(loaded, run, data)
     if not in_image(upto, loaded, run, place, reporter, nodes=nodes, data=data, as_json=as_json):
         answer(bring(loaded, run, reporter, upto=upto, nodes=nodes, data=data), as_json)
+
+
+def restart(loaded: "Recipe", run: Path | None, yes: bool) -> None:
+    """Throw away what training has made, after asking; what was fetched, curated and tokenized stays.
+
+    Raises:
+        UserError: There is nobody to be asked, or the answer is no.
+    """
+    from recipe.resume.names import CHECKPOINTS, steps_in
+
+    opened = open_run(loaded, run)
+    steps, done = steps_in(opened.path(CHECKPOINTS)), opened.done("train") is not None
+    if not steps and not done:
+        return
+    what = "the finished adapter" if done else f"the training up to step {steps[0]}"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"--restart: throws away {what} of {opened.folder}; add --yes if that is meant")
+        if not typer.confirm(f"Throw away {what} of {opened.folder}?", err=True):
+            raise UserError("--restart: nothing was thrown away; leave it out, and training goes on")
+    with opened.locked():
+        opened.forget("train")
+        shutil.rmtree(opened.path(CHECKPOINTS), ignore_errors=True)
 
 
 def in_image(

@@ -233,6 +233,8 @@ def _job(
     environment |= {WHERE_SECRETS_LIE[path]: path for path in secrets}
     if "hub" in _sources(order.recipe):
         environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
+    if order.nodes.restarts:
+        environment["PET_MAX_RESTARTS"] = str(order.nodes.restarts)
     if phase.gpus:
         environment |= {key: value for key, value in os.environ.items() if key.startswith(FOR_GPUS)}
         environment |= {

@@ -1,5 +1,6 @@
 """Files of a run: hashed, and written whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,30 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Bring a file's bytes to the disk, so that a machine that dies does not leave it empty."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Bring a folder's names to the disk, where the system can do that."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a mounted bucket has no such thing
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(path: Path) -> None:
+    """Bring all files at or under a path to the disk, and the names of its folders."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            flush(Path(folder, name))
+        flush_folder(Path(folder))
 
 
 def tree_sha256(root: Path, name: str) -> dict[str, dict[str, Any]]:

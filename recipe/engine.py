@@ -156,9 +156,8 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path, ev
         logging_nan_inf_filter=False,
         eval_strategy="no" if execution.evaluation_strategy == "no" else "steps",
         eval_steps=schedule.steps_per_epoch,
-        save_strategy="no" if execution.save_strategy == "no" else "steps",
-        save_steps=schedule.steps_per_epoch,
-        save_total_limit=execution.save_total_limit,
+        save_strategy="no",  # by recipe.resume: without pickles, and known again by their bytes
+        ddp_timeout=math.ceil(2 * execution.step_timeout),  # recipe.resume.watchdog is first, and says where
         report_to=list(execution.report_to),
         run_name=recipe.name,
         disable_tqdm=True,

@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from recipe.schema import Recipe
 NOT_TRAINING = ("runtime", "accelerator", "report_to", "gpu_hour_usd")
 
 
-def environment(recipe: Recipe, nodes: Nodes, processes: int) -> dict[str, Any]:
+def environment(
+    recipe: Recipe, nodes: Nodes, processes: int, layouts: Sequence[tuple[int, Mapping[str, Any]]]
+) -> dict[str, Any]:
     """Return the contents of `training/environment.json`.
 
     Args:
         recipe: Its execution is told as this training had it.
         nodes: The node that this is.
         processes: Of the training, on all nodes.
+        layouts: What computed its steps: from which step on, and by what. More than one if it was ended and went on
+            elsewhere.
 
     Returns:
         `packages`: the version of every installed distribution, by its normalized name.
@@ -35,6 +40,7 @@ def environment(recipe: Recipe, nodes: Nodes, processes: int) -> dict[str, Any]:
         `execution`: the recipe's, without what no training reads.
         `hardware`: `cpu` (its name), `cores` (that this process may use), `memory_bytes`, `nodes`, `devices` (processes
         of all nodes), `gpus` (this node's that it trained on), `driver`, and `cuda` (torch's).
+        `steps`: of each layout, its first step as `from`, and the layout. All else here is of the last one.
     """
     execution = recipe.execution.model_dump(mode="json")
     return {
@@ -47,6 +53,7 @@ def environment(recipe: Recipe, nodes: Nodes, processes: int) -> dict[str, Any]:
             if key not in NOT_TRAINING and not key.startswith("assumed_")
         },
         "hardware": hardware(nodes, processes),
+        "steps": [{"from": step, **layout} for step, layout in layouts],
     }
 
 

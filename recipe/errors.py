@@ -14,6 +14,13 @@ class UserError(Exception):
     """
 
 
+class InterruptedRunError(Exception):
+    """What ended a run from outside, no mistake and no bug: one line that says what it was, and how to go on.
+
+    The command line prints the message and exits with code 1.
+    """
+
+
 def ending_signals() -> list[signal.Signals]:
     """Return the signals that end a command in good order: those not ignored, as SIGHUP is under nohup."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,10 +29,13 @@ def ending_signals() -> list[signal.Signals]:
 
 def exit_on_mistake(command: Callable[[], object]) -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2. So is a full disk, wherever it is met."""
+    code = 2
     try:
         command()
     except UserError as error:
         said = str(error)
+    except InterruptedRunError as error:
+        said, code = str(error), 1
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -33,4 +43,4 @@ def exit_on_mistake(command: Callable[[], object]) -> None:
     else:
         return
     sys.stderr.write(f"notus: {said}\n")
-    sys.exit(2)
+    sys.exit(code)

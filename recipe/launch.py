@@ -2,29 +2,40 @@
 
 import contextlib
 import gc
+import logging
 import os
+import signal
 import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
+from torch.distributed import DistError
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import elastic_launch
+from torch.distributed.run import config_from_args, parse_args
 
 from recipe.disk import read_json, write_json, write_text
-from recipe.errors import UserError
+from recipe.errors import InterruptedRunError, UserError, ending_signals
 from recipe.load import build_recipe
-from recipe.nodes import Nodes, interface_of
+from recipe.nodes import Nodes, gloo_between
 from recipe.progress import Reporter
+from recipe.resume.names import CHECKPOINTS, steps_in
+from recipe.resume.notice import EndedError, ending_with
 from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
 from recipe.secret import SIGNING, environment_without
+from recipe.sharing import OthersLostError
 
-ENDING_SECONDS = 30
 MEETING_SECONDS = 1800  # one node may have a base to download that another has already
 LOCK_SECONDS = 30  # another node of this run folder has no more to do in it than to let go
-RECIPE, MISTAKE, MET = "recipe.json", "user-error", "met"
+RECIPE, MISTAKE, MET, STUCK, ENDED = "recipe.json", "user-error", "met", "stuck", "ended"
+CODE_LOST, CODE_STUCK = 70, 71  # exit codes of ranks: others are gone, nothing moves
 
 
 def devices_for(execution: Execution) -> int:
@@ -123,45 +134,76 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
 
     Raises:
         UserError: What a rank of any node found wrong with the user's input, or the nodes did not meet.
+        InterruptedRunError: A rank was lost, or all are stuck.
         RuntimeError: A rank failed; its traceback is above, or on another node.
+        SystemExit: This process was ended by a signal, and the ranks with it.
     """
     with tempfile.TemporaryDirectory(prefix="notus-") as folder:
         aside = Path(folder)
         # Not the run folder's: that may be node 0's, of another execution.
         write_json(aside / RECIPE, {"name": run.recipe.name, "values": run.recipe.flat()})
-        command = [sys.executable, "-m", "torch.distributed.run", *_meeting(run.nodes)]
-        command += [f"--nproc-per-node={devices}", "-m", "recipe.launch"]
-        command += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
+        options = [*_meeting(run.nodes), f"--nproc-per-node={devices}", "-m", "recipe.launch"]
+        options += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
-        environment = {"OMP_NUM_THREADS": str(threads), **environment_without(SIGNING)}
-        if run.nodes.count > 1 and (interface := interface_of(run.nodes)):
-            environment.setdefault("GLOO_SOCKET_IFNAME", interface)
-        code = _run_to_the_end(command, environment)
+        ours = {"OMP_NUM_THREADS": str(threads), **gloo_between(run.nodes)}
+        failed: dict[int, int] = {}
+        try:
+            with _environment(ours | environment_without(SIGNING)):
+                failed = run_ranks(options)
+        except DistError:  # the nodes' meeting
+            if (aside / MET).exists():
+                raise
+            failed = {0: 1}
         if (aside / MISTAKE).is_file():
             raise UserError((aside / MISTAKE).read_text(encoding="utf-8"))
-        met = (aside / MET).exists()
-    if not code:
-        return
-    if run.nodes.count == 1:
-        message = f"training on {devices} processes ended with code {code}"
-    elif met:
+        if failed:
+            _tell(run, failed, devices * run.nodes.count, aside)
+
+
+def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoReturn:
+    """Say why training has ended: the exit codes of ranks tell."""
+    nodes = run.nodes
+    if not (aside / MET).exists():
+        raise UserError(
+            f"--rdzv-endpoint {nodes.endpoint}: the {nodes.count} nodes did not meet there; "
+            "start each once, with a port of node 0 that all of them reach, and none once node 0 has trained"
+        )
+    steps = steps_in(run.path(CHECKPOINTS))
+    again = "run the same command again" + (f", it goes on after step {steps[0]}" if steps else "")
+    if nodes.count > 1:
+        again = "run the same commands again on all nodes, and it goes on from node 0's last checkpoint"
+    lost = {rank: -code for rank, code in failed.items() if code < 0}
+    for rank, number in lost.items():
+        name = signal.Signals(number).name
+        raise InterruptedRunError(f"training: rank {rank} of {ranks} was lost ({name}); {again}")
+    if (aside / STUCK).is_file():
+        raise InterruptedRunError(f"{(aside / STUCK).read_text(encoding='utf-8')}; {again}")
+    if set(failed.values()) <= {CODE_LOST, CODE_STUCK}:
+        what = "another node, or the way to it," if nodes.count > 1 else "a rank"
+        raise InterruptedRunError(f"training on {nodes}: {what} was lost; {again}")
+    if nodes.count > 1:
         message = (
-            f"training on {run.nodes} ended with code {code}; the cause may be on another node: "
+            f"training on {nodes} ended with code 1; the cause may be on another node: "
             "the first traceback of all nodes shows it"
         )
     else:
-        raise UserError(
-            f"--rdzv-endpoint {run.nodes.endpoint}: the {run.nodes.count} nodes did not meet there; "
-            "start each once, with a port of node 0 that all of them reach, and none once node 0 has trained"
-        )
+        message = f"training on {ranks} processes ended: ranks {sorted(failed)} failed"
     raise RuntimeError(message)
 
 
 def _meeting(nodes: Nodes) -> list[str]:
     """Return what torchrun is told of the nodes; all of it, as it would take the rest from the environment."""
+    restarts = f"--max-restarts={nodes.restarts}"
     if nodes.count == 1:
         # The name of this machine may lead nowhere, as in a container without a network.
-        return ["--standalone", "--nnodes=1", "--local-addr=127.0.0.1"]
+        return [
+            "--nnodes=1",
+            "--local-addr=127.0.0.1",
+            "--rdzv-backend=c10d",
+            "--rdzv-endpoint=127.0.0.1:0",  # any port that is free
+            f"--rdzv-id={uuid.uuid4()}",
+            restarts,
+        ]
     if nodes.first:
         try:
             socket.create_server(("", nodes.port)).close()
@@ -170,7 +212,7 @@ def _meeting(nodes: Nodes) -> list[str]:
             raise UserError(
                 f"--rdzv-endpoint {nodes.endpoint}: node 0 can't listen on this port ({why}); choose another"
             ) from None
-    options = [f"--nnodes={nodes.count}", f"--node-rank={nodes.rank}", "--max-restarts=0"]
+    options = [f"--nnodes={nodes.count}", f"--node-rank={nodes.rank}", restarts]
     # Not c10d, which deals the ranks of the nodes as they come: node 0's first rank has to be the one that writes.
     options += ["--rdzv-backend=static", f"--rdzv-endpoint={nodes.endpoint}", "--rdzv-id=notus"]
     if "PET_RDZV_CONF" not in os.environ:  # where torchrun looks for it
@@ -178,21 +220,58 @@ def _meeting(nodes: Nodes) -> list[str]:
     return options
 
 
-def _run_to_the_end(command: list[str], environment: dict[str, str]) -> int:
-    """Run torchrun; whatever ends this process by a signal it can see, the ranks end with it."""
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()  # torchrun passes it on to the ranks, and waits for them
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(ENDING_SECONDS)
-                process.kill()
+def run_ranks(options: Sequence[str]) -> dict[int, int]:
+    """Run ranks by torchrun's own launcher, in this process: whatever ends it, they end with it.
+
+    Args:
+        options: torchrun's.
+
+    Returns:
+        The exit codes of those that failed, by rank; negative ones are signals'.
+
+    Raises:
+        SystemExit: A signal has ended this process, and so the ranks, which had their time to save.
+    """
+    for name in list(logging.root.manager.loggerDict):  # what they would say, we say
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    arguments = parse_args(list(options))  # type: ignore[no-untyped-call]
+    config, command, given = config_from_args(arguments)
+    before = {number: signal.getsignal(number) for number in (*ending_signals(), signal.SIGQUIT)}
+    try:
+        elastic_launch(config, command)(*given)
+    except ChildFailedError as error:
+        return {rank: failure.exitcode for rank, failure in error.failures.items()}
+    except SignalException as error:
+        raise ended_by(error.sigval) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return {}
+
+
+def ended_by(number: int) -> SystemExit:
+    """Say that a signal has ended this command; return what to raise then."""
+    sys.stderr.write(f"notus: ended by {signal.Signals(number).name}\n")
+    return SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have these variables, and no others, in the block: the launcher gives its own to the ranks."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _rank() -> None:
     """Train as one rank of torchrun's."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # outside of training there is nothing to be saved
     folder, out, aside = map(Path, sys.argv[1:4])
     loud = sys.argv[4] == "loud" and os.environ["RANK"] == "0"
     first_here = os.environ["LOCAL_RANK"] == "0"
@@ -204,16 +283,28 @@ def _rank() -> None:
     from recipe.agreement import refuse_mixture
     from recipe.train import fit
 
-    try:
-        run = Run(folder, build_recipe(**read_json(aside / RECIPE), where=str(folder)))
-        if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
-            refuse_mixture(run)
-        fit(run, out, Reporter(quiet=not loud))
-    except UserError as error:
-        # Every rank finds the same mistake and ends well, so that torchrun adds nothing to the one line.
-        if first_here:
-            write_text(aside / MISTAKE, str(error))
-    leave_group()
+    with ending_with(os.getppid(), aside / ENDED):
+        try:
+            run = Run(folder, build_recipe(**read_json(aside / RECIPE), where=str(folder)))
+            if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+                refuse_mixture(run)
+            fit(run, out, Reporter(quiet=not loud), aside)
+        except UserError as error:
+            # Every rank finds the same mistake and ends well, so that torchrun adds nothing to the one line.
+            if first_here:
+                write_text(aside / MISTAKE, str(error))
+        except EndedError as error:
+            end_at_once(128 + error.number if error.number else CODE_LOST)
+        except (OthersLostError, DistError):
+            end_at_once(CODE_LOST)
+        leave_group()
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End this process without waiting for what its group of ranks may still be waiting for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def leave_group() -> None:

@@ -18,11 +18,13 @@ class Nodes:
         count: How many there are.
         rank: Which this is, from 0. Node 0 owns what training makes.
         endpoint: HOST:PORT, where node 0 listens; empty where there is one node only.
+        restarts: How often its ranks are started again when one of them is lost.
     """
 
     count: int = 1
     rank: int = 0
     endpoint: str = ""
+    restarts: int = 0
 
     @property
     def first(self) -> bool:
@@ -46,7 +48,7 @@ class Nodes:
 ALONE = Nodes()
 
 
-def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None) -> Nodes:
+def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None, max_restarts: int = 0) -> Nodes:
     """Return the node that torchrun's options of these names are of.
 
     Without an endpoint it is MASTER_ADDR and MASTER_PORT of the environment, if they are there.
@@ -56,6 +58,8 @@ def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None) ->
     """
     if nnodes < 1:
         raise UserError(f"--nnodes {nnodes}: give 1 or more")
+    if max_restarts < 0:
+        raise UserError(f"--max-restarts {max_restarts}: give 0 or more")
     last = nnodes - 1
     if node_rank is None and nnodes > 1:
         raise UserError(f"--node-rank: not given; say which of the {nnodes} nodes this is, 0 to {last}")
@@ -63,7 +67,7 @@ def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None) ->
         within = f"0 to {last}" if last else "0; for more than one node give --nnodes"
         raise UserError(f"--node-rank {node_rank}: of {nnodes} node(s) it can be {within}")
     if nnodes == 1:
-        return ALONE
+        return Nodes(restarts=max_restarts)
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if rdzv_endpoint is None and host and port:
         rdzv_endpoint = f"{host}:{port}"
@@ -72,29 +76,27 @@ def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None) ->
     host, _, port = rdzv_endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UserError(f"--rdzv-endpoint {rdzv_endpoint}: must be HOST:PORT, of node 0")
-    return Nodes(nnodes, node_rank or 0, rdzv_endpoint)
+    return Nodes(nnodes, node_rank or 0, rdzv_endpoint, max_restarts)
 
 
-def interface_of(nodes: Nodes) -> str | None:
-    """Return the network interface that leads to the other nodes; None where it can't be told.
+def gloo_between(nodes: Nodes) -> dict[str, str]:
+    """Return, as a variable for Gloo, the network interface that leads to the other nodes; nothing where none is known.
 
     Gloo would take the one that this machine's own name leads to: on many machines that is the loopback, where no
     other node can be met, and the ranks would wait for each other until they time out.
     """
     import psutil
 
+    if nodes.count == 1:
+        return {}
     address = _address_towards(nodes.host, nodes.port)
     named_so = nodes.host == "localhost" or _is_loopback(nodes.host)
     if address and _is_loopback(address) and not named_so:
-        # Node 0's name means this very machine on node 0.
-        address = _address_towards(ANYWHERE, nodes.port)
-    found = (
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        for one in addresses
-        if address and one.address.partition("%")[0] == address
-    )
-    return next(found, None)
+        address = _address_towards(ANYWHERE, nodes.port)  # to itself, a machine's name may mean just that
+    for name, addresses in psutil.net_if_addrs().items():
+        if address in {one.address.partition("%")[0] for one in addresses}:
+            return {"GLOO_SOCKET_IFNAME": name}
+    return {}
 
 
 def _address_towards(host: str, port: int) -> str | None:

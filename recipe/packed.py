@@ -1,6 +1,5 @@
 """The packed engine: the same optimizer steps as `recipe.trainer`'s, in dense micro-batches under a token budget."""
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ from recipe.pack import lay
 from recipe.packing import pack
 from recipe.schedule import Schedule
 from recipe.tokenized import SIDES, arrays_of, lengths_of
-from recipe.trainer import PreferenceTrainer, Row, references
+from recipe.trainer import PreferenceTrainer, Row, places_of, references
 
 MicroBatch = dict[str, Any]
-"""`pack`, a `Pack`, its `weight`, float32 (pairs,), and perhaps `reference`, as `recipe.trainer.references` has it."""
+"""`pack`, a `Pack`, its `weight`, float32 (pairs,), its `row`, int64 (pairs,), and perhaps `reference`, as
+`recipe.trainer` has them."""
 
 # On a CPU small packs stay in its cache; on a GPU large ones fill it, and lengths that recur are compiled once.
 TOKENS = {"cpu": 1200, "cuda": 4096}
@@ -29,7 +29,7 @@ MULTIPLE = {"cpu": 1, "cuda": BLOCK}
 def collate(rows: Sequence[Row], multiple: int = 1) -> MicroBatch:
     """Return rows as one micro-batch, filled up to a multiple of so many tokens."""
     laid = lay(rows, multiple)
-    return {"pack": laid, "weight": laid.weight, **references(rows)}
+    return {"pack": laid, "weight": laid.weight, "row": places_of(rows), **references(rows)}
 
 
 def length_of(row: Row) -> int:
@@ -43,7 +43,7 @@ def with_reference(rows: Dataset, reference: torch.Tensor) -> Dataset:
 
 
 class StepPacks(TorchDataset[list[MicroBatch]]):
-    """The optimizer steps, each as the micro-batches of one device.
+    """The optimizer steps after the first `done`, each as the micro-batches of one device.
 
     Args:
         rows: The training rows, tokenized.
@@ -52,20 +52,29 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         multiple: A micro-batch is filled up to a multiple of so many tokens.
         devices: How many there are.
         device: Which this is.
+        done: How many steps are left out.
     """
 
     def __init__(
-        self, rows: Dataset, schedule: Schedule, tokens: int, multiple: int, devices: int, device: int
+        self,
+        rows: Dataset,
+        schedule: Schedule,
+        tokens: int,
+        multiple: int,
+        devices: int,
+        device: int,
+        done: int = 0,
     ) -> None:
         self.rows, self.schedule, self.tokens, self.multiple = rows, schedule, tokens, multiple
-        self.devices, self.device = devices, device
+        self.devices, self.device, self.done = devices, device, done
         self.places = schedule.places()
         self.lengths = lengths_of(rows).sum(1)  # tokens of a pair, its prompt once
 
     def __len__(self) -> int:
-        return self.schedule.steps
+        return self.schedule.steps - self.done
 
-    def __getitem__(self, step: int) -> list[MicroBatch]:
+    def __getitem__(self, place: int) -> list[MicroBatch]:
+        step = self.done + place
         size = self.schedule.global_batch_size
         places = self.places[step * size : (step + 1) * size]
         seen = [place for place in places if place.weight]
@@ -75,7 +84,9 @@ class StepPacks(TorchDataset[list[MicroBatch]]):
         mine = pack(lengths, self.tokens, self.devices)[self.device]
         here = [seen[pair] for pairs in mine for pair in pairs]
         rows = iter(arrays_of(self.rows, [place.row for place in here]))
-        weighted = ({**row, "weight": place.weight} for row, place in zip(rows, here, strict=True))
+        weighted = (
+            {**row, "weight": place.weight, "row": place.row} for row, place in zip(rows, here, strict=True)
+        )
         return [collate(list(itertools.islice(weighted, len(pairs))), self.multiple) for pairs in mine]
 
 
@@ -99,13 +110,17 @@ class PackedTrainer(PreferenceTrainer):
         self._tokens_of_pack = tokens or TOKENS.get(kind, TOKENS["cpu"])
         self._multiple = MULTIPLE.get(kind, 1)
         self.data_collator = functools.partial(collate, multiple=self._multiple)
-        self._rows = train_dataset
 
     def know_reference(self, train: torch.Tensor, heldout: torch.Tensor) -> None:
         """Take the answers' log-probabilities under the base as known: float64 (rows, 2), of all rows."""
         assert isinstance(self.eval_dataset, Dataset)
         self._rows = with_reference(self._rows, train)
         self.eval_dataset = with_reference(self.eval_dataset, heldout)
+
+    @property
+    def micro_batch(self) -> str:
+        """How large a micro-batch of this process is."""
+        return f"{self._tokens_of_pack} tokens"
 
     def micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Return rows that are only scored as micro-batches, by their places."""
@@ -121,19 +136,20 @@ class PackedTrainer(PreferenceTrainer):
             self._multiple,
             self.accelerator.num_processes,
             self.accelerator.process_index,
+            self._done,
         )
         return DataLoader(steps, batch_size=None, shuffle=False)
 
-    def training_step(  # type: ignore[override]  # Transformers' batch is a dict, ours the list that our loader gives
+    def _add_gradients(
         self, model: torch.nn.Module, inputs: list[MicroBatch], num_items_in_batch: object = None
     ) -> torch.Tensor:
         """Add the gradient of one optimizer step; return its loss, of this device's share."""
         model.train()
         loss = torch.zeros((), device=self.accelerator.device)
-        for place, micro_batch in enumerate(inputs):
-            last = place == len(inputs) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss += self._add_gradient(model, micro_batch)
+        for micro_batch in inputs:
+            if self.ending():
+                break
+            loss += self._add_gradient(model, micro_batch)
         return loss
 
     def _prepare_inputs(self, inputs: MicroBatch) -> MicroBatch:

@@ -36,7 +36,7 @@ Key = Mapping[str, str | int]
 """What log-probabilities are of, as plain values."""
 
 
-def key_of(
+def reference_key(
     trainer: PreferenceTrainer, base: Mapping[str, str], rows: Mapping[str, str], *, fused: bool
 ) -> Key:
     """Return the key of a trainer's reference.

@@ -21,8 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recipe.code import code_of
-from recipe.disk import same_files, tree_sha256, write_json, write_text
-from recipe.errors import UserError
+from recipe.disk import flush_folder, flush_tree, same_files, tree_sha256, write_json, write_text
+from recipe.errors import InterruptedRunError, UserError
 from recipe.load import dump_resolved, read_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
@@ -60,6 +60,7 @@ class Stage:
         reads: What of the recipe decides its outputs: sections, or `section.key`.
         work: Writes the outputs into the folder it is given and returns the lines to print, by label.
         outside: One sha256 over what it reads from outside the run folder, if it does.
+        scratch: The top-level names of the run folder that it works with until it is done.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Stage:
     reads: tuple[str, ...]
     work: Callable[["Run", Path, Reporter], dict[str, object]]
     outside: Callable[["Run"], str] | None = None
+    scratch: tuple[str, ...] = ()
 
 
 class Run:
@@ -181,6 +183,7 @@ class Run:
 
     def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
         if self.is_current(stage):
+            self._remove_scratch(stage)  # it may have been ended just before it did so
             return self._nothing_to_do(stage, reporter)
         reporter.head(f"{stage.name}: {stage.does}")
         inputs = self._inputs(stage)
@@ -191,9 +194,10 @@ class Run:
         started = time.time()
         try:
             said = stage.work(self, partial, reporter)
-        except UserError:
+        except (UserError, InterruptedRunError, SystemExit):
             shutil.rmtree(partial)
             raise
+        flush_tree(partial)  # before the manifest says that they are there
         seconds = time.time() - started
         self._move_in(stage, partial)
         outputs = {
@@ -211,6 +215,7 @@ class Run:
             **({"image": where} if (where := image()) else {}),
         }
         self._record(stage.name, entry)
+        self._remove_scratch(stage)
         for label, value in said.items():
             reporter.say(f"  {label}: {value}")
         reporter.say(f"  {stage.name} took {seconds:.1f} s")
@@ -225,6 +230,10 @@ class Run:
         assert entry is not None
         return {"stage": stage.name, "ran": False, **entry["said"]}
 
+    def _remove_scratch(self, stage: Stage) -> None:
+        for name in stage.scratch:
+            shutil.rmtree(self.path(name), ignore_errors=True)
+
     def _move_in(self, stage: Stage, partial: Path) -> None:
         written = {path.name for path in partial.iterdir()}
         if written != set(stage.outputs):
@@ -237,6 +246,7 @@ class Run:
                 shutil.rmtree(target)
             (partial / name).replace(target)
         partial.rmdir()
+        flush_folder(self.folder)
 
     def _record(self, name: str, entry: dict[str, Any] | None) -> None:
         manifest = self.manifest

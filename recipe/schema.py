@@ -238,8 +238,11 @@ class Execution(_Section):
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # of the trl engine
     logging_steps: Positive = 1
     evaluation_strategy: Literal["no", "epoch"] = "no"
-    save_strategy: Literal["no", "epoch"] = "no"
-    save_total_limit: Positive | None = None
+    save_strategy: Literal["no", "steps", "epoch"] = "no"  # checkpoints by optimizer steps
+    save_steps: Positive = 100  # with `steps`
+    save_minutes: Annotated[float, Field(gt=0)] | None = 5.0  # and by time, whatever the strategy
+    save_total_limit: Annotated[int, Field(ge=2)] | None = 2  # one to go back to, should the last be torn
+    step_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds of a micro-batch; then training is stuck
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = ["tensorboard"]
 
     # What the plan takes for granted until the base, the data and the GPUs are here.

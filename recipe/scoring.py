@@ -38,6 +38,7 @@ def score(trainer: PreferenceTrainer, rows: Dataset, bar: Bar) -> torch.Tensor:
         for places in trainer.micro_batches(each):
             logps = trainer.answer_logps(model, [each[place] for place in places])
             found[places] = logps.cpu().view(2, -1).T
+            trainer.pulse()
             bar.advance(len(places))
     model.train(training)
     return found

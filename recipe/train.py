@@ -1,12 +1,14 @@
 """Stage: the adapter. TRL's trainer and PEFT's LoRA, held-out figures before and after."""
 
+import functools
 import json
 import os
 import resource
-import shutil
+import signal
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,18 +26,20 @@ from recipe.fetch import load_inputs
 from recipe.flops import packed_pair, training_flops
 from recipe.heldout import compare, heldout_logps
 from recipe.kept_tokens import KeptTokens
-from recipe.launch import devices_for, launch
+from recipe.launch import CODE_STUCK, ENDED, STUCK, devices_for, ended_by, launch
 from recipe.memory import size_of
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
-from recipe.reference import Scored, Shards, key_of, reference_logps
+from recipe.reference import Scored, Shards, reference_key, reference_logps
+from recipe.resume.course import key_of, train_on, watched
+from recipe.resume.names import CHECKPOINTS
+from recipe.resume.notice import EndedError
 from recipe.run import Run, Stage
 from recipe.schedule import Schedule, schedule_of
 from recipe.tokenized import Lengths, lengths_of, sha256_of, tokens_a_pair
 from recipe.tokenizer import load_tokenizer, save_tokenizer
 from recipe.trainer import PreferenceTrainer
-from recipe.watch import ProgressCallback
 
 
 def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
@@ -45,7 +49,10 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     if devices * run.nodes.count > 1:
         launch(run, out, devices, quiet=reporter.quiet)
     else:
-        fit(run, out, reporter)
+        try:
+            fit(run, out, reporter)
+        except EndedError as error:
+            raise ended_by(error.number or signal.SIGTERM) from None
     if not run.nodes.first:
         return {}
     metrics = json.loads((out / "training" / "metrics.json").read_text(encoding="utf-8"))
@@ -69,8 +76,20 @@ def work(run: Run, out: Path, reporter: Reporter) -> dict[str, object]:
     }
 
 
-def fit(run: Run, out: Path, reporter: Reporter) -> None:
-    """Train on this process, one of several or the only one; rank 0 writes."""
+def fit(run: Run, out: Path, reporter: Reporter, aside: Path | None = None) -> None:
+    """Train on this process, one of several or the only one; rank 0 writes.
+
+    Args:
+        run: The run.
+        out: Where the outputs go.
+        reporter: Shows the progress.
+        aside: Where ranks leave word for who has started them; None: this is the only process.
+
+    Raises:
+        UserError: What is wrong with the user's input.
+        EndedError: A signal has ended it.
+        OthersLostError: Another rank is gone.
+    """
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "training" / "tensorboard")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     recipe, inputs = run.recipe, load_inputs(run)
@@ -86,27 +105,24 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     train, train_counts = kept.tokenized(run.path("data", "train.parquet"), reporter)
     heldout, heldout_counts = kept.tokenized(run.path("data", "heldout.parquet"), reporter)
     schedule = schedule_of(science, len(train))
-    checkpoints = run.path("checkpoints")
-    if int(os.environ.get("RANK", "0")) == 0:
-        shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that died: nothing resumes from them yet
-    trainer = build_trainer(recipe, inputs, tokenizer, schedule, train, heldout, checkpoints)
-    started = time.monotonic()
+    with tempfile.TemporaryDirectory(
+        prefix="notus-"
+    ) as nothing:  # it has to have a folder, and writes nothing
+        trainer = build_trainer(recipe, inputs, tokenizer, schedule, train, heldout, Path(nothing))
+    trainer.row_names = functools.partial(ids_of, run.path("data", "train.parquet"))
+    key = key_of(run, inputs["base"]["sha256"], sha256_of(train), schedule)
     computed = 0
-    if isinstance(trainer, PackedTrainer):
-        found = know_reference(trainer, inputs["base"]["sha256"], schedule, train, heldout, run, reporter)
-        reference, computed = found.logps["heldout"], found.computed
-    else:
-        reference = heldout_logps(trainer, heldout, "held out, before", reporter)
-    reference_seconds = time.monotonic() - started
-    trainer.flops_a_pair = flops_a_pair(trainer, lengths_of(train), schedule)
-    with reporter.bar("training", schedule.steps) as bar:
-        trainer.add_callback(ProgressCallback(bar))
-        try:
-            trainer.train()
-        finally:
-            if trainer.is_world_process_zero() and not any(checkpoints.iterdir()):
-                checkpoints.rmdir()  # the trainer makes it even where nothing is saved
-    policy = heldout_logps(trainer, heldout, "held out, after", reporter)
+    with watched(trainer, run, aside, STUCK, CODE_STUCK):
+        started = time.monotonic()
+        if isinstance(trainer, PackedTrainer):
+            found = know_reference(trainer, inputs["base"]["sha256"], schedule, train, heldout, run, reporter)
+            reference, computed = found.logps["heldout"], found.computed
+        else:
+            reference = heldout_logps(trainer, heldout, "held out, before", reporter)
+        reference_seconds = time.monotonic() - started
+        trainer.flops_a_pair = flops_a_pair(trainer, lengths_of(train), schedule)
+        layouts = train_on(trainer, run, key, schedule, reporter, aside / ENDED if aside else None)
+        policy = heldout_logps(trainer, heldout, "held out, after", reporter)
     if not trainer.is_world_process_zero():
         return
     seconds = trainer.clock.seconds
@@ -135,12 +151,18 @@ def fit(run: Run, out: Path, reporter: Reporter) -> None:
     write_json(out / "training" / "metrics.json", metrics)
     write_json(
         out / "training" / "environment.json",
-        environment(recipe, run.nodes, trainer.accelerator.num_processes),
+        environment(recipe, run.nodes, trainer.accelerator.num_processes, layouts),
     )
     _write_lines(out / "training" / "log.jsonl", trainer.state.log_history)
     _write_heldout(
         out / "training" / "heldout.parquet", run.path("data", "heldout.parquet"), reference, policy
     )
+
+
+def ids_of(pairs: Path, rows: Sequence[int]) -> list[str]:
+    """Return the ids of some pairs of a data file, by their places in it."""
+    ids: list[str] = parquet.read_table(pairs, columns=["id"])["id"].take(list(rows)).to_pylist()
+    return ids
 
 
 def know_reference(
@@ -155,7 +177,7 @@ def know_reference(
     """Give a trainer the reference's log-probabilities of the rows that it will see; return them."""
     seen = sorted({place.row for place in schedule.places()})
     sets = {"train": train.select(seen), "heldout": heldout}
-    key = key_of(
+    key = reference_key(
         trainer,
         base,
         {name: sha256_of(rows) for name, rows in sets.items()},
@@ -243,4 +265,5 @@ STAGE = Stage(
     outputs=("adapter", "training"),
     reads=("science",),
     work=work,
+    scratch=(CHECKPOINTS,),
 )

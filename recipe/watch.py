@@ -1,13 +1,11 @@
 """What is watched while a trainer works: its progress, its losses, and the time it takes."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from recipe.errors import UserError
 from recipe.progress import Bar
 
 
@@ -24,6 +22,17 @@ class Clock:
         """All that was measured so far."""
         running = 0.0 if self._since is None else time.monotonic() - self._since
         return self._spent + running
+
+    @property
+    def state(self) -> tuple[float, float]:
+        """All seconds so far, and those of them up to the last lap."""
+        return self.seconds, self._lap
+
+    def go_on_from(self, seconds: float, lap: float) -> None:
+        """Count on from what `state` was."""
+        self._spent, self._lap = seconds, lap
+        if self._since is not None:
+            self._since = time.monotonic()
 
     def lap(self) -> float:
         """Return the seconds since the last lap."""
@@ -71,15 +80,7 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        """Show the loss and the margin of the last logged step.
-
-        Raises:
-            UserError: The run has diverged.
-        """
-        for name in ("loss", "grad_norm"):
-            if logs and not math.isfinite(logs.get(name, 0.0)):
-                where = f"training: {name} is {logs[name]} at step {state.global_step}"
-                raise UserError(f"{where}; lower learning_rate, or look at the rows")
+        """Show the loss and the margin of the last logged step."""
         if logs and "loss" in logs:
             speed = f"  {logs['pairs_per_second']:.1f} pairs/s" if "pairs_per_second" in logs else ""
             self.bar.note(f"loss {logs['loss']:.4f}  margin {logs.get('rewards/margins', 0.0):+.3f}{speed}")

@@ -18,7 +18,7 @@ from recipe.engine import build_trainer, fuses
 from recipe.fetch import load_inputs
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
-from recipe.reference import Shards, kept_logps, key_of
+from recipe.reference import Shards, kept_logps, reference_key
 from recipe.run import Run
 from recipe.schedule import schedule_of
 from recipe.schema import Recipe
@@ -70,7 +70,7 @@ def cross_logps(run: Run, data: Path, kept: Path, title: str, reporter: Reporter
         trainer = build_trainer(recipe, inputs, tokenizer, schedule, rows, rows, Path(nothing))
         _put_on(trainer.tuned, run)
         key = {
-            **key_of(
+            **reference_key(
                 trainer, inputs["base"]["sha256"], {"rows": sha256_of(rows)}, fused=fuses(recipe.execution)
             ),
             **{name: file_sha256(run.path("adapter", name)) for name in ADAPTER},

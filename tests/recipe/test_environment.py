@@ -31,7 +31,7 @@ def test_training_records_it(trained: Path) -> None:
 
 
 def test_of_the_execution_only_what_training_reads() -> None:
-    found = environment(load_recipe("notus-7b-v1-lora"), ALONE, 1)["execution"]
+    found = environment(load_recipe("notus-7b-v1-lora"), ALONE, 1, [])["execution"]
     assert found["engine"] == "packed"
     assert not [key for key in found if key.startswith("assumed_")]
     assert "gpu_hour_usd" not in found
@@ -51,7 +51,7 @@ def test_the_gpus_are_those_of_this_node_s_processes(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: Card())
-    found = environment(load_recipe("smoke"), Nodes(2, 0, "node0:1"), 8)["hardware"]
+    found = environment(load_recipe("smoke"), Nodes(2, 0, "node0:1"), 8, [])["hardware"]
     assert (found["nodes"], found["devices"]) == (2, 8)
     assert found["gpus"] == [{"name": Card.name, "memory_bytes": Card.total_memory}] * 4
 

@@ -312,7 +312,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
         ("lora_target_modules=[q_proj, 1]", "lora_target_modules: input should be a valid string, not 1"),
         ("lora_target_modules=[]", "lora_target_modules: list should have at least 1 item"),
         ("use_peft=false", "use_peft: input should be True, not False"),
-        ("save_strategy=steps", "save_strategy: input should be 'no' or 'epoch', not 'steps'"),
+        ("save_strategy=best", "save_strategy: input should be 'no', 'steps' or 'epoch', not 'best'"),
         ("tokenization=zephyr", "tokenization: input should be 'current' or 'zephyr-2023', not 'zephyr'"),
         ("leave_out=equal_answers", "leave_out: input should be a valid list, not 'equal_answers'"),
         ("leave_out=[null_field]", "leave_out: input should be 'empty_prompt', 'empty_response', "),

@@ -17,7 +17,7 @@ from recipe import reference, scoring, stages, train
 from recipe.load import load_recipe
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
-from recipe.reference import KEY, Shards, key_of, reference_logps
+from recipe.reference import KEY, Shards, reference_key, reference_logps
 from recipe.run import Run
 from tests.pairs import padded_logps
 from tests.support import fresh
@@ -73,7 +73,7 @@ def kept(trainer: PackedTrainer, tmp_path: Path) -> Shards:
 
 def key(trainer: PackedTrainer, **other: str) -> dict[str, Any]:
     return {
-        **key_of(trainer, {"model.safetensors": "ab"}, {"train": "12", "heldout": "34"}, fused=False),
+        **reference_key(trainer, {"model.safetensors": "ab"}, {"train": "12", "heldout": "34"}, fused=False),
         **other,
     }
 

@@ -104,7 +104,7 @@ def test_a_batch_is_the_chosen_sides_and_then_the_rejected_ones() -> None:
     assert batch["weight"].tolist() == [2.0, 1.0]
     ids = {batch[name].dtype for name in ("input_ids", "attention_mask", "completion_mask")}
     assert (ids, batch["weight"].dtype) == ({torch.int64}, torch.float32)
-    assert batch.keys() == {"input_ids", "attention_mask", "completion_mask", "weight"}
+    assert batch.keys() == {"input_ids", "attention_mask", "completion_mask", "weight", "row"}
 
 
 def test_another_token_can_pad() -> None:
@@ -444,9 +444,9 @@ def test_the_speed_leaves_out_what_came_before_the_first_log(build: Build) -> No
     trainer = build()
     trainer.clock._spent, trainer.trained_pairs = 110.0, 48.0
     assert trainer.pairs_per_second == 48 / 110
-    trainer._first = (16.0, 100.0)  # a step that compiled
+    trainer.first = (16.0, 100.0)  # a step that compiled
     assert trainer.pairs_per_second == 32 / 10
-    trainer._first = (48.0, 110.0)  # the only one
+    trainer.first = (48.0, 110.0)  # the only one
     assert trainer.pairs_per_second == 48 / 110
 
 

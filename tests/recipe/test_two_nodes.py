@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recipe.resume.checkpoint import CHECKPOINTS, steps_in
+from recipe.resume.names import CHECKPOINTS, steps_in
 from tests.recipe.nodes import Cable, Node, start, two_machines, why_no_namespaces
 from tests.support import Outcome, fresh
 from tests.tiny import write_tiny

@@ -1,0 +1,57 @@
+"""What the ranks of a training tell each other at the end of an optimizer step: gradients, sums, and whether to end.
+
+It is done here and not by DistributedDataParallel, whose buckets lie in another order in a process's first step than in
+those after it. Where the order of an addition hangs on that, a run that was resumed would round otherwise.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import distributed
+
+
+class OthersLostError(Exception):
+    """Another rank, or the way to it, is gone."""
+
+
+def add_up(values: Sequence[float], device: torch.device) -> list[float]:
+    """Return the sums of `values` over all ranks, float64; the values themselves where there is one only.
+
+    Raises:
+        OthersLostError: No answer can come any more.
+    """
+    if not _several():
+        return list(values)
+    shared = torch.tensor(values, dtype=torch.float64, device=device)
+    _all_reduce(shared)
+    found: list[float] = shared.tolist()
+    return found
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over all ranks, in one exchange that is laid out alike in every step.
+
+    Raises:
+        OthersLostError: No answer can come any more.
+    """
+    if not _several():
+        return
+    gradients = [each.grad for each in parameters if each.requires_grad and each.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    _all_reduce(together)
+    together /= distributed.get_world_size()
+    for gradient, mean in zip(
+        gradients, torch.split(together, [one.numel() for one in gradients]), strict=True
+    ):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _all_reduce(tensor: torch.Tensor) -> None:
+    try:
+        distributed.all_reduce(tensor)
+    except RuntimeError as error:  # gloo's and NCCL's own words, of many kinds
+        raise OthersLostError(str(error)) from error
