@@ -1,13 +1,9 @@
 """Several nodes of one training: which of them this is, and where they meet."""
 
-import ipaddress
 import os
-import socket
 from dataclasses import dataclass
 
 from recipe.errors import UserError
-
-ANYWHERE = "192.0.2.1"  # of RFC 5737: nobody's; what is sent there takes the default route
 
 
 @dataclass(frozen=True)
@@ -77,41 +73,3 @@ def nodes_from(nnodes: int, node_rank: int | None, rdzv_endpoint: str | None, ma
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UserError(f"--rdzv-endpoint {rdzv_endpoint}: must be HOST:PORT, of node 0")
     return Nodes(nnodes, node_rank or 0, rdzv_endpoint, max_restarts)
-
-
-def gloo_between(nodes: Nodes) -> dict[str, str]:
-    """Return, as a variable for Gloo, the network interface that leads to the other nodes; nothing where none is known.
-
-    Gloo would take the one that this machine's own name leads to: on many machines that is the loopback, where no
-    other node can be met, and the ranks would wait for each other until they time out.
-    """
-    import psutil
-
-    if nodes.count == 1:
-        return {}
-    address = _address_towards(nodes.host, nodes.port)
-    named_so = nodes.host == "localhost" or _is_loopback(nodes.host)
-    if address and _is_loopback(address) and not named_so:
-        address = _address_towards(ANYWHERE, nodes.port)  # to itself, a machine's name may mean just that
-    for name, addresses in psutil.net_if_addrs().items():
-        if address in {one.address.partition("%")[0] for one in addresses}:
-            return {"GLOO_SOCKET_IFNAME": name}
-    return {}
-
-
-def _address_towards(host: str, port: int) -> str | None:
-    """Return the address that this machine has towards another; nothing is sent."""
-    try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as way:
-            way.connect(where)
-            return str(way.getsockname()[0]).partition("%")[0]
-    except OSError:
-        return None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -100,7 +100,10 @@ def _end(gone: int, woken: socket.socket, ended: Path) -> None:
         if gone in found:
             os._exit(1)
         if woken.fileno() in found:
-            last = woken.recv(64)[-1]
+            got = woken.recv(64)
+            if not got:  # the block is left
+                return
+            last = got[-1]
             if last in ending_signals() and deadline is None:
                 deadline, number = time.monotonic() + ENDING_SECONDS, last
         if deadline is not None and (ended.exists() or time.monotonic() > deadline):
