@@ -34,6 +34,8 @@ from recipe.sharing import OthersLostError
 
 LOCK_SECONDS = 30  # another node of this run folder has no more to do in it than to let go
 RECIPE, MISTAKE, MET, STUCK, ENDED = "recipe.json", "user-error", "met", "stuck", "ended"
+# Of ranks that are started again: in a store that outlives them they would find where those before them listened.
+OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 CODE_LOST, CODE_STUCK = 70, 71  # exit codes of ranks: others are gone, nothing moves
 
 
@@ -144,7 +146,7 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
         options = [*meeting(run.nodes), f"--nproc-per-node={devices}", "-m", "recipe.launch"]
         options += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
-        ours = {"OMP_NUM_THREADS": str(threads), **gloo_between(run.nodes)}
+        ours = {"OMP_NUM_THREADS": str(threads), **OWN_STORE, **gloo_between(run.nodes)}
         with _environment(ours | environment_without(SIGNING)):
             failed = _meet_and_run(options, aside / MET)
         if (aside / MISTAKE).is_file():
@@ -178,12 +180,12 @@ def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoRet
     again = "run the same command again" + (f", it goes on after step {steps[0]}" if steps else "")
     if nodes.count > 1:
         again = "run the same commands again on all nodes, and it goes on from node 0's last checkpoint"
+    if (aside / STUCK).is_file():
+        raise InterruptedRunError(f"{(aside / STUCK).read_text(encoding='utf-8')}; {again}")
     lost = {rank: -code for rank, code in failed.items() if code < 0}
     for rank, number in lost.items():
         name = signal.Signals(number).name
         raise InterruptedRunError(f"training: rank {rank} of {ranks} was lost ({name}); {again}")
-    if (aside / STUCK).is_file():
-        raise InterruptedRunError(f"{(aside / STUCK).read_text(encoding='utf-8')}; {again}")
     if set(failed.values()) <= {CODE_LOST, CODE_STUCK}:
         what = "another node, or the way to it," if nodes.count > 1 else "a rank"
         raise InterruptedRunError(f"training on {nodes}: {what} was lost; {again}")
@@ -209,9 +211,12 @@ def run_ranks(options: Sequence[str]) -> dict[int, int]:
     Raises:
         SystemExit: A signal has ended this process, and so the ranks, which had their time to save.
     """
-    for name in list(logging.root.manager.loggerDict):  # what they would say, we say
+    for name in list(
+        logging.root.manager.loggerDict
+    ):  # what they would say, we say: but which rank is started again
         if name.startswith("torch.distributed.elastic"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+            level = logging.CRITICAL if "--max-restarts=0" in options else logging.ERROR
+            logging.getLogger(name).setLevel(level)
     arguments = parse_args(list(options))  # type: ignore[no-untyped-call]
     config, command, given = config_from_args(arguments)
     before = {number: signal.getsignal(number) for number in (*ending_signals(), signal.SIGQUIT)}

@@ -21,7 +21,7 @@ from recipe.resume.watchdog import Watchdog
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
-from recipe.sharing import OthersLostError
+from recipe.sharing import OthersLostError, waits_for_others
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
@@ -164,9 +164,12 @@ def watched(
 
     def stuck() -> None:
         step = trainer.state.global_step
-        line = f"training: nothing was done for {seconds:g} s after step {step}; the stacks above say where"
+        waits = waits_for_others()
+        what = "no answer came from the other ranks" if waits else "nothing was done"
+        line = f"training: {what} for {seconds:g} s after step {step}; the stacks above say where"
         if aside:
-            write_text(aside / stuck_file, line)
+            if not (waits and (aside / stuck_file).exists()):  # a rank that waits may wait for that one
+                write_text(aside / stuck_file, line)
         else:
             sys.stderr.write(
                 f"notus: {line}; run the same command again, it goes on from the last checkpoint\n"

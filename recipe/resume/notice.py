@@ -90,6 +90,7 @@ def ending_with(parent: int, ended: Path) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
+        wakes.close()
 
 
 def _end(gone: int, woken: socket.socket, ended: Path) -> None:

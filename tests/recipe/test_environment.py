@@ -14,7 +14,7 @@ from recipe.nodes import ALONE, Nodes
 
 def test_training_records_it(trained: Path) -> None:
     found = json.loads((trained / "training" / "environment.json").read_text())
-    assert set(found) == {"execution", "hardware", "packages", "platform", "python"}
+    assert set(found) == {"execution", "hardware", "packages", "platform", "python", "steps"}
     assert found["packages"]["torch"] == importlib.metadata.version("torch")
     assert found["hardware"]["nodes"] == 1
     assert (

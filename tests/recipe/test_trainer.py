@@ -329,6 +329,7 @@ def test_the_log_has_the_means_over_the_pairs_since_the_last_one(trainer: Prefer
     trainer.tuned.train()
     loss_of(trainer, [FIRST, SECOND])
     loss_of(trainer, [{**third, "weight": 2.0}, {**FIRST, "weight": 0.0}])  # the second one fills a place
+    trainer._end_step()
     trainer.log({})
     record = trainer.state.log_history[-1]
     for name in ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected"):
@@ -337,6 +338,7 @@ def test_the_log_has_the_means_over_the_pairs_since_the_last_one(trainer: Prefer
     assert record["rewards/margins"] == pytest.approx(sum(margins) / 3, rel=1e-4)
     assert record["rewards/accuracies"] == pytest.approx(sum(margin > 0 for margin in margins) / 3)
     loss_of(trainer, [third])  # what was logged is not logged again
+    trainer._end_step()
     trainer.log({})
     assert trainer.state.log_history[-1]["rewards/chosen"] == pytest.approx(
         each[2]["rewards/chosen"], rel=1e-4
@@ -346,6 +348,7 @@ def test_the_log_has_the_means_over_the_pairs_since_the_last_one(trainer: Prefer
 def test_a_tie_is_no_success(trainer: PreferenceTrainer) -> None:
     # Before the first step the policy is the reference.
     assert loss_of(trainer, ROWS).item() == pytest.approx(0.693147, abs=1e-6)
+    trainer._end_step()
     trainer.log({})
     record = trainer.state.log_history[-1]
     assert record["rewards/accuracies"] == record["rewards/margins"] == 0.0

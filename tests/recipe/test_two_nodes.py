@@ -124,6 +124,7 @@ def stuck(cable: Cable, both: Both) -> int:
     step = interrupted(cable, both)
     for rank, node in enumerate(both):
         outcome = node.end()
+        assert "training: no answer came from the other ranks for" in last_line(outcome)
         assert f"rank {rank}: nothing was done for {TIMEOUT} s; its stack:" in outcome.err
         assert "in all_reduce" in outcome.err
         # A step is so short here that its checkpoint may be left out, the one before being written still.
