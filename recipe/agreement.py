@@ -3,15 +3,13 @@
 import os
 from typing import Any
 
-import torch
-from accelerate import PartialState
 from torch import distributed
 
 from recipe.disk import file_sha256
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
 from recipe.run import Run, versions
-from recipe.sharing import exchange_timeout
+from recipe.sharing import join_ranks
 
 Facts = dict[str, Any]
 """What has to be the same on every rank, as plain values, by what a person calls it."""
@@ -25,7 +23,7 @@ def refuse_mixture(run: Run) -> None:
     Raises:
         UserError: Another rank trains something else, or one can't read its part. The same line on every rank.
     """
-    PartialState(cpu=not torch.cuda.is_available(), timeout=exchange_timeout(run.recipe.execution))
+    join_ranks(run.recipe.execution)
     try:
         mine = facts_of(run)
     except UserError as error:  # the others wait for this rank

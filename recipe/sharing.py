@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
+from accelerate import PartialState
 from torch import distributed
 
 from recipe.schema import Execution
 
+SECONDS = 1800  # at least: one rank of each node tokenizes, and the others wait
 _waiting = threading.Event()  # while this rank is in an exchange
 
 
@@ -22,8 +24,13 @@ class OthersLostError(Exception):
 
 
 def exchange_timeout(execution: Execution) -> timedelta:
-    """Return how long the libraries are to wait in an exchange: `recipe.resume.watchdog` is first, and says where."""
-    return timedelta(seconds=2 * execution.step_timeout)
+    """Return how long the libraries are to wait for other ranks: `recipe.resume.watchdog` is first, and says where."""
+    return timedelta(seconds=max(SECONDS, 2 * execution.step_timeout))
+
+
+def join_ranks(execution: Execution) -> PartialState:
+    """Return this rank's place among all; the first to ask for it makes the group that all then go on with."""
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=exchange_timeout(execution))
 
 
 def waits_for_others() -> bool:
@@ -39,9 +46,9 @@ def add_up(values: Sequence[float], device: torch.device) -> list[float]:
     """
     if not _several():
         return list(values)
-    with _exchange():
-        shared = torch.tensor(values, dtype=torch.float64, device=device)
-        distributed.all_reduce(shared)
+    shared = torch.tensor(values, dtype=torch.float64, device=device)
+    with _waits():
+        _all_reduce(shared)
         found: list[float] = shared.tolist()  # on a GPU it is here that the others are waited for
     return found
 
@@ -56,8 +63,8 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         return
     gradients = [each.grad for each in parameters if each.requires_grad and each.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients])
-    with _exchange():
-        distributed.all_reduce(together)
+    with _waits():
+        _all_reduce(together)
     together /= distributed.get_world_size()
     for gradient, mean in zip(
         gradients, torch.split(together, [one.numel() for one in gradients]), strict=True
@@ -70,11 +77,16 @@ def _several() -> bool:
 
 
 @contextmanager
-def _exchange() -> Iterator[None]:
+def _waits() -> Iterator[None]:
     _waiting.set()
     try:
         yield
-    except RuntimeError as error:  # gloo's and NCCL's own words, of many kinds
-        raise OthersLostError(str(error)) from error
     finally:
         _waiting.clear()
+
+
+def _all_reduce(tensor: torch.Tensor) -> None:
+    try:
+        distributed.all_reduce(tensor)
+    except RuntimeError as error:  # gloo's and NCCL's own words, of many kinds
+        raise OthersLostError(str(error)) from error

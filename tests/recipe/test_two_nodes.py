@@ -1,6 +1,7 @@
 """Two nodes of one training, the cable between them cut, and each of them ended in every way."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -52,17 +53,27 @@ def cable() -> Iterator[Cable]:
 
 
 Both = tuple[Node, Node]
+StartOne = Callable[..., Node]
 StartBoth = Callable[..., Both]
 
 
 @pytest.fixture
-def start_both(cable: Cable, long: Path, tmp_path: Path) -> StartBoth:
-    """Start the training on both nodes, each with a run folder of its own."""
+def start_one(cable: Cable, long: Path, tmp_path: Path) -> StartOne:
+    """Start the training on one of the nodes, with a run folder of its own."""
+
+    def start_one(node: int, *options: object, **env: str) -> Node:
+        sets = ("--set", "devices=1", "--set", f"step_timeout={TIMEOUT}", *options)
+        return start(cable, node, long, tmp_path / f"run-{node}", *sets, **env)
+
+    return start_one
+
+
+@pytest.fixture
+def start_both(start_one: StartOne) -> StartBoth:
+    """Start the training on both nodes."""
 
     def start_both(*options: object, **env: str) -> Both:
-        sets = ("--set", "devices=1", "--set", f"step_timeout={TIMEOUT}", *options)
-        zero, one = (start(cable, node, long, tmp_path / f"run-{node}", *sets, **env) for node in (0, 1))
-        return zero, one
+        return start_one(0, *options, **env), start_one(1, *options, **env)
 
     return start_both
 
@@ -98,6 +109,22 @@ def ends(cable: Cable, both: Both, within: float) -> tuple[Outcome, Outcome]:
 
 def last_line(outcome: Outcome) -> str:
     return outcome.err.rstrip("\n").rpartition("\n")[2]
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def assert_it_ends_as_one_machine_does(cable: Cable, both: Both, step: int, alone: bytes) -> None:
+    """Check that training goes on from a step on to its end, and to the adapter of an undisturbed run."""
+    zero, one = ends(cable, both, 120)
+    assert (zero.code, one.code) == (0, 0), zero.err + one.err
+    assert f"training goes on after step {step} of {STEPS}" in zero.out
+    assert "node 1 of 2 has done its part" in one.out
+    log = map(json.loads, (both[0].run / "training" / "log.jsonl").read_text("utf-8").splitlines())
+    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, STEPS + 1))
+    assert adapter_of(both[0].run) == alone
+    assert not any((node.run / CHECKPOINTS).exists() for node in both)
 
 
 def interrupted(cable: Cable, both: Both, node: int | None = None) -> int:
@@ -167,7 +194,14 @@ def crash_node_0(cable: Cable, both: Both) -> int:
     return interrupted(cable, both, 0)
 
 
-DISASTERS = [lose_all, pull_out, partial(end_node, 0), partial(end_node, 1), kill_node_1, crash_node_0]
+DISASTERS: list[Callable[[Cable, Both], int]] = [
+    lose_all,
+    pull_out,
+    partial(end_node, 0),
+    partial(end_node, 1),
+    kill_node_1,
+    crash_node_0,
+]
 
 
 def test_whatever_ends_one_node_ends_both_and_the_same_commands_go_on_to_the_same_adapter(
@@ -189,14 +223,24 @@ def test_whatever_ends_one_node_ends_both_and_the_same_commands_go_on_to_the_sam
         assert step >= reached
         assert not then or f"training goes on after step {then} of {STEPS}" in both[0].end().out
 
-    zero, one = ends(cable, both := start_both(), 120)
-    assert (zero.code, one.code) == (0, 0), zero.err + one.err
-    assert f"training goes on after step {step} of {STEPS}" in zero.out
-    assert "node 1 of 2 has done its part" in one.out
-    log = map(json.loads, (both[0].run / "training" / "log.jsonl").read_text("utf-8").splitlines())
-    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, STEPS + 1))
-    assert adapter_of(both[0].run) == alone
-    assert not any((node.run / CHECKPOINTS).exists() for node in both)
+    assert_it_ends_as_one_machine_does(cable, start_both(), step, alone)
+
+
+def test_with_restarts_ranks_that_are_lost_are_started_again_and_a_node_that_is_may_come_back(
+    cable: Cable, start_one: StartOne, start_both: StartBoth, alone: bytes
+) -> None:
+    options = (*EVERY_STEP, "--max-restarts", 3)
+    both = start_both(*options)
+    step = wait_for_step(both, 3)
+    for node in (0, 1):
+        (rank,) = [pid for pid in cable.processes(node) if b"recipe.launch" in command_line(pid)]
+        os.kill(rank, signal.SIGKILL)
+        step = wait_for_step(both, step + 3)
+    both[1].signal(signal.SIGKILL)
+    both[1].process.wait()
+    step = step_of(both[0].run)
+    both = (both[0], start_one(1, *options))
+    assert_it_ends_as_one_machine_does(cable, both, step, alone)
 
 
 def test_nodes_whose_cable_is_cut_do_not_meet_and_say_where(cable: Cable, start_both: StartBoth) -> None:
