@@ -88,8 +88,15 @@ def _end(number: int, _: object) -> None:
 
     A container's first process would not even notice a signal that it has no handler for.
     """
+    for each in ending_signals():
+        signal.signal(each, _end_at_once)
     sys.stderr.write(f"notus: ended by {signal.Signals(number).name}\n")
     sys.exit(128 + number)
+
+
+def _end_at_once(number: int, _: object) -> None:
+    """End by a second signal, in the middle of what the first one has still to be done."""
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,20 @@ def outside_sha256(run: Run) -> str:
     return canonical_sha256([[path.name, file_sha256(path)] for path in files])
 
 
+def is_lost(run: Run) -> bool:
+    """Whether something that was downloaded is in the Hub's cache no more, as on another machine of the same run."""
+    inputs: dict[str, Any] = read_json(run.path("inputs", "inputs.json"))
+    base, tokenizer, data = inputs["base"], inputs["tokenizer"], inputs["data"]
+    paths = []
+    if base["source"] == "hub":
+        paths += [Path(base["path"], name) for name in base["sha256"]]
+    if tokenizer["source"] == "hub":
+        paths.append(Path(tokenizer["path"]))
+    if data["source"] == "hub":
+        paths += map(Path, (*data["train"], *(data["heldout"] or ())))
+    return not all(path.exists() for path in paths)
+
+
 def to_download(science: Science, base_bytes: int) -> dict[Path, int]:
     """Return the bytes that the base will take in the Hub's cache, by its folder; none if it is local or there."""
     if science.base_source != "hub":
@@ -347,4 +361,5 @@ STAGE = Stage(
     reads=("science", "release.hub_base_model_id"),  # the adapter's configuration names the base
     work=work,
     outside=outside_sha256,
+    lost=is_lost,
 )

@@ -279,9 +279,19 @@ def _rank() -> None:
                 write_text(aside / MISTAKE, str(error))
         except EndedError as error:
             end_at_once(128 + error.number if error.number else CODE_LOST)
-        except (OthersLostError, DistError):
-            end_at_once(CODE_LOST)
+        except (OthersLostError, DistError) as error:
+            _end_lost(error)
+        except RuntimeError as error:
+            if "gloo" not in str(error):  # it has no class for its errors
+                raise
+            _end_lost(error)
         leave_group()
+
+
+def _end_lost(error: Exception) -> NoReturn:
+    """End as a rank that can't reach others; say in the library's words which of them."""
+    sys.stderr.write(f"rank {os.environ['RANK']}: {str(error).strip().partition(chr(10))[0]}\n")
+    end_at_once(CODE_LOST)
 
 
 def end_at_once(code: int) -> NoReturn:

@@ -155,10 +155,6 @@ class PackedTrainer(PreferenceTrainer):
     def _prepare_inputs(self, inputs: MicroBatch) -> MicroBatch:
         return self._on_device(inputs)
 
-    def floating_point_ops(self, inputs: object) -> int:
-        """Return 0: the count of Transformers is for padded batches."""
-        return 0
-
     def _add_gradient(self, model: torch.nn.Module, micro_batch: MicroBatch) -> torch.Tensor:
         inputs = self._on_device(micro_batch)
         with self.compute_loss_context_manager():

@@ -61,6 +61,7 @@ class Stage:
         work: Writes the outputs into the folder it is given and returns the lines to print, by label.
         outside: One sha256 over what it reads from outside the run folder, if it does.
         scratch: The top-level names of the run folder that it works with until it is done.
+        lost: Whether something that it left outside of the run folder is gone, as on another machine.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Stage:
     work: Callable[["Run", Path, Reporter], dict[str, object]]
     outside: Callable[["Run"], str] | None = None
     scratch: tuple[str, ...] = ()
+    lost: Callable[["Run"], bool] | None = None
 
 
 class Run:
@@ -145,7 +147,8 @@ class Run:
             UserError: What a stage finds wrong with the user's input.
         """
         self._write_recipe()
-        return {stage.name: self._bring_one(stage, reporter) for stage in stages}
+        again = self._lost(stages)
+        return {stage.name: self._bring_one(stage, reporter, again=stage.name in again) for stage in stages}
 
     def bring_beside(self, stages: Sequence[Stage], reporter: Reporter) -> dict[str, dict[str, object]]:
         """Bring `stages` in a folder that other nodes may share: what they do, or have done, is only read.
@@ -181,8 +184,19 @@ class Run:
         """Take a stage for not done, whatever it left."""
         self._record(name, None)
 
-    def _bring_one(self, stage: Stage, reporter: Reporter) -> dict[str, object]:
-        if self.is_current(stage):
+    def _lost(self, stages: Sequence[Stage]) -> set[str]:
+        """Return those of `stages` to do again, for one that is still to come or because they are what is asked for."""
+        lost = [
+            stage
+            for stage in stages
+            if stage.lost is not None and self.is_current(stage) and stage.lost(self)
+        ]
+        if lost and (stages[-1] in lost or not all(map(self.is_current, stages))):
+            return {stage.name for stage in lost}
+        return set()
+
+    def _bring_one(self, stage: Stage, reporter: Reporter, *, again: bool = False) -> dict[str, object]:
+        if not again and self.is_current(stage):
             self._remove_scratch(stage)  # it may have been ended just before it did so
             return self._nothing_to_do(stage, reporter)
         reporter.head(f"{stage.name}: {stage.does}")

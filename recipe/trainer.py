@@ -293,6 +293,10 @@ class PreferenceTrainer(DPOTrainer):
             found: dict[str, float] = super().evaluate(*arguments, **options)
         return found
 
+    def floating_point_ops(self, inputs: object) -> int:
+        """Return 0: the count of Transformers is for padded batches, and of this process only."""
+        return 0
+
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # tokenized, truncated and counted by recipe.prompt
 

@@ -107,7 +107,7 @@ class Checkpoints:
     def _remove_old(self) -> None:
         for path in self._paths()[self.kept :] if self.kept else []:
             path.unlink()
-        for aside in self.folder.glob(".step-*.partial"):  # of a training that was killed
+        for aside in self.folder.glob(".*"):  # ours and safetensors' own, of a training that was killed
             aside.unlink()
 
     def _paths(self) -> list[Path]:

@@ -1,5 +1,6 @@
 """The course of a training: from its beginning, or from where it was ended, to its end or to the next notice."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,17 @@ from recipe.resume.checkpoint import Checkpoint, Checkpoints, Key
 from recipe.resume.names import CHECKPOINTS
 from recipe.resume.notice import EndedError, Notice
 from recipe.resume.saver import Saver
-from recipe.resume.state import Layout, Resume, from_rank_0, restore_adapter, restore_figures, snapshot
-from recipe.resume.watchdog import Watchdog
+from recipe.resume.state import (
+    Layout,
+    Resume,
+    close_tensorboard,
+    from_rank_0,
+    restore_adapter,
+    restore_figures,
+    snapshot,
+    tell_tensorboard,
+)
+from recipe.resume.watchdog import Watchdog, wake_siblings
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
@@ -82,6 +92,8 @@ def train_on(
         restore_adapter(trainer, found)
         if step == schedule.steps and found.facts["trained_to_the_end"]:
             restore_figures(trainer, found)
+            tell_tensorboard(trainer, found.facts["log"])
+            close_tensorboard(trainer)
             reporter.say(f"  all {step} steps are done already")
             return layouts
         reporter.say(f"  training goes on after step {step} of {schedule.steps}")
@@ -113,6 +125,10 @@ def train_on(
             raise
     if first:
         saver.finish(schedule.steps)
+    if notice.given:  # after the last step: nothing has asked any more
+        if ended:
+            ended.touch()
+        raise EndedError(notice.number)
     return layouts
 
 
@@ -169,7 +185,9 @@ def watched(
         line = f"training: {what} for {seconds:g} s after step {step}; the stacks above say where"
         if aside:
             if not (waits and (aside / stuck_file).exists()):  # a rank that waits may wait for that one
-                write_text(aside / stuck_file, line)
+                with contextlib.suppress(OSError):  # of another rank that leaves word
+                    write_text(aside / stuck_file, line)
+            wake_siblings()
         else:
             sys.stderr.write(
                 f"notus: {line}; run the same command again, it goes on from the last checkpoint\n"
@@ -178,7 +196,8 @@ def watched(
 
     rank = trainer.accelerator.process_index
     name = f"rank {rank}" if aside else "training"
-    dog = Watchdog(seconds, stuck, code=code if aside else 1, name=name)
+    told = (aside / stuck_file).exists if aside else None
+    dog = Watchdog(seconds, stuck, code=code if aside else 1, name=name, others=told)
     trainer.pulse = dog.pulse
     with dog.watching():
         yield

@@ -72,7 +72,8 @@ class Saver(TrainerCallback):
     def _due(self, step: int) -> bool:
         if step == self._step:
             return False
-        by_steps = self._steps is not None and step % self._steps == 0
+        # Not only where it divides: while one is being written, the next one waits.
+        by_steps = self._steps is not None and step // self._steps > self._step // self._steps
         return by_steps or (self._minutes is not None and time.monotonic() - self._time >= 60 * self._minutes)
 
     def _save(self, step: int) -> None:

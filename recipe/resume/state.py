@@ -102,6 +102,25 @@ def restore_figures(trainer: PreferenceTrainer, checkpoint: Checkpoint) -> None:
     trainer.clock.go_on_from(*facts["clock"])
 
 
+def tell_tensorboard(trainer: PreferenceTrainer, log: Sequence[Mapping[str, Any]]) -> None:
+    """Write the curves up to here again: their file went with the process that had begun it."""
+    boards = [each for each in trainer.callback_handler.callbacks if isinstance(each, TensorBoardCallback)]
+    state, step = trainer.state, trainer.state.global_step
+    for entry in log:
+        state.global_step = entry["step"]
+        scalars = {name: value for name, value in entry.items() if name != "step"}  # no curve of its own
+        for board in boards:
+            board.on_log(trainer.args, state, trainer.control, logs=scalars)  # type: ignore[no-untyped-call]
+    state.global_step = step
+
+
+def close_tensorboard(trainer: PreferenceTrainer) -> None:
+    """Have the curves on the disk, where no training ends that would do so."""
+    for each in trainer.callback_handler.callbacks:
+        if isinstance(each, TensorBoardCallback):
+            each.on_train_end(trainer.args, trainer.state, trainer.control)  # type: ignore[no-untyped-call]
+
+
 class Resume(TrainerCallback):
     """Restores the rest when training begins: before, there is no optimizer.
 
@@ -125,22 +144,9 @@ class Resume(TrainerCallback):
         loss, total, logged = facts["loss"]
         trainer._tr_loss.fill_(loss)
         trainer._total_loss_scalar, trainer._globalstep_last_logged = total, logged
-        self._tell_tensorboard(args, state, control)
+        tell_tensorboard(trainer, facts["log"])
         if self._evaluation_is_missing(args, state):
             trainer.evaluate()
-
-    def _tell_tensorboard(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl
-    ) -> None:
-        """Write the curves up to here again: their file went with the process that had begun it."""
-        boards = [
-            each for each in self._trainer.callback_handler.callbacks if isinstance(each, TensorBoardCallback)
-        ]
-        for entry in self._checkpoint.facts["log"]:
-            state.global_step = entry["step"]
-            for board in boards:
-                board.on_log(args, state, control, logs=dict(entry))  # type: ignore[no-untyped-call]
-        state.global_step = self._checkpoint.step
 
     def _evaluation_is_missing(self, args: TrainingArguments, state: TrainerState) -> bool:
         """Whether a notice came while the last step was evaluated."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,16 @@ def test_from_hub_to_hub(tiny: Path, hub: dict[str, str], tmp_path: Path) -> Non
         "adapter",
         "merged",
     }
+
+    # The run folder on another machine, where nothing was downloaded yet: done again only if something needs it.
+    shutil.rmtree(tmp_path / "cache")
+    of_run = (path, "--run", tmp_path / "run", "--json")
+    ended = fresh("card", *of_run, cwd=tmp_path, **env)
+    assert [said["ran"] for said in json.loads(ended.out).values()] == [False] * 6
+    ended = fresh("fetch", *of_run, cwd=tmp_path, **env)
+    assert json.loads(ended.out)["fetch"]["ran"], ended.err
+    ended = fresh("card", *of_run, cwd=tmp_path, **env)
+    assert [said["ran"] for said in json.loads(ended.out).values()] == [False] * 6
 
 
 def test_a_repository_that_is_not_there(tiny: Path, hub: dict[str, str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,7 +65,7 @@ def counting(stage: Stage, ran: list[str]) -> Stage:
         ran.append(stage.name)
         return stage.work(run, out, reporter)
 
-    return Stage(stage.name, stage.does, stage.needs, stage.outputs, stage.reads, work, stage.outside)
+    return replace(stage, work=work)
 
 
 def bring(folder: Path, recipe: Recipe = SMOKE, stages: tuple[Stage, ...] = STAGES) -> list[str]:
@@ -223,6 +224,15 @@ def test_a_stage_that_fails_again_leaves_what_it_wrote_before(folder: Path) -> N
     assert contents(folder) == expected("v1")
     assert bring(folder, recipe) == ["pair", "sum"]
     assert contents(folder) == expected("v2")
+
+
+def test_what_was_left_outside_and_is_gone_is_brought_again_where_it_is_needed(folder: Path) -> None:
+    gone = (replace(PAIR, lost=lambda _: True), SUM)
+    assert bring(folder, other("version=v1"), gone) == []  # nothing is left to do that would need it
+    assert bring(folder, other("version=v1"), gone[:1]) == ["pair"]  # asked for
+    shutil.rmtree(folder / "sum")
+    assert bring(folder, other("version=v1"), gone) == ["pair", "sum"]
+    assert bring(folder, other("version=v1")) == []
 
 
 def test_leftovers_of_a_killed_stage_are_thrown_away(tmp_path: Path) -> None:
