@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 STEPS = 150
-TIMEOUT = 8  # seconds of `step_timeout`
+TIMEOUT = 10  # seconds of `step_timeout`
 SOON = 25  # seconds that an end takes at most, beside what is waited for
 EVERY_STEP = ("--set", "save_strategy=steps", "--set", "save_steps=1")
 AGAIN = "run the same commands again on all nodes, and it goes on from node 0's last checkpoint"
@@ -229,13 +229,12 @@ def test_whatever_ends_one_node_ends_both_and_the_same_commands_go_on_to_the_sam
 def test_with_restarts_ranks_that_are_lost_are_started_again_and_a_node_that_is_may_come_back(
     cable: Cable, start_one: StartOne, start_both: StartBoth, alone: bytes
 ) -> None:
-    options = (*EVERY_STEP, "--max-restarts", 3)
+    options = (*EVERY_STEP, "--max-restarts", 2)
     both = start_both(*options)
     step = wait_for_step(both, 3)
-    for node in (0, 1):
-        (rank,) = [pid for pid in cable.processes(node) if b"recipe.launch" in command_line(pid)]
-        os.kill(rank, signal.SIGKILL)
-        step = wait_for_step(both, step + 3)
+    (rank_0,) = [pid for pid in cable.processes(0) if b"recipe.launch" in command_line(pid)]
+    os.kill(rank_0, signal.SIGKILL)
+    wait_for_step(both, step + 3)
     both[1].signal(signal.SIGKILL)
     both[1].process.wait()
     step = step_of(both[0].run)
