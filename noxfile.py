@@ -86,6 +86,24 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill stages at random moments, and compare with undisturbed ones: `-- --kills 100`, `-- --short`."""
+    if not session.posargs:  # first, whether it would notice
+        run(session, "pytest", "tests/chaos/mutations.py")
+    run(session, "python", "-m", "tests.chaos", *session.posargs)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Put deploy/'s tasks, and broken ones, to SkyPilot's parser and optimizer, installed beside ours; offline."""
+    install(session)
+    environment = ROOT / ".nox" / "deploy"
+    file = ROOT / "tests" / "deploy" / "requirements.txt"
+    install_once(session, environment, file.read_bytes(), [["-r", str(file)]])
+    run(session, "python", "-m", "tests.deploy", "--sky", str(environment / BIN.name / "python"))
+
+
+@nox.session
 def curate(session: nox.Session) -> None:
     """Make the pairs of a recipe; `-- RECIPE --data`: as a data set, with its card."""
     notus(session, "curate")

@@ -6,6 +6,7 @@ Measured twice: by the embedded recipe, trained with a checkpoint every few step
 weights and optimizer state of a recipe's full size, held by an optimizer and saved by the code that training has.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -21,8 +22,7 @@ import torch
 import typer
 from transformers import AutoConfig, AutoModelForCausalLM
 
-ROOT = Path(__file__).absolute().parents[1]
-sys.path.insert(0, str(ROOT))  # a clone need not be installed
+sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # a clone need not be installed
 
 from benchmarks.device import cores, cpu_name, versions
 from recipe.disk import write_json
@@ -34,6 +34,7 @@ from recipe.schema import Recipe
 from recipe.trainer import PreferenceTrainer
 
 T = TypeVar("T")
+ROOT = Path(__file__).absolute().parents[1]
 EVERY = 4  # steps, in the small training that is saved often
 
 
@@ -120,13 +121,11 @@ def full_size(recipe: Recipe, place: Path, rounds: int, reporter: Reporter) -> d
         trainer.state.global_step = step
         seconds, checkpoint = timed(lambda: snapshot(cast(PreferenceTrainer, trainer), []))
         copy.append(seconds)
-        seconds, path = timed(lambda: kept.write(checkpoint))  # noqa: B023 - called at once
+        seconds, path = timed(functools.partial(kept.write, checkpoint))
         write.append(seconds)
-        del checkpoint
         seconds, found = timed(lambda: kept.newest(reporter))
         assert found is not None
         read.append(seconds)
-        del found
     return {
         "weights": sum(torch.Size(shape).numel() for shape in shapes),
         "bytes": path.stat().st_size,
@@ -162,7 +161,7 @@ def state_of(shapes: list[tuple[int, int]], recipe: Recipe) -> SimpleNamespace:
     return SimpleNamespace(
         tuned=model,
         optimizer=optimizer,
-        lr_scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0),
+        lr_scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0),
         state=SimpleNamespace(global_step=1, log_history=[entry] * 360),
         _tr_loss=torch.zeros(()),
         _total_loss_scalar=0.0,

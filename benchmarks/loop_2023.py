@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from benchmarks.base import PAD, Watch, adapter, base, quiet, seed_adapter
 from benchmarks.work import Mode, Result, Work
-from recipe.trainer import Batch, PairCollator
+from recipe.batches import Batch, PairCollator
 
 
 def loop_2023(mode: Mode, work: Work) -> Result:

@@ -21,6 +21,7 @@ from transformers import (
 from trl.trainer.dpo_config import DPOConfig
 
 from recipe.attention import NAME as PAIRS_ATTENTION
+from recipe.batches import PairCollator
 from recipe.errors import UserError
 from recipe.kernels import can_fuse, fuse_kernels
 from recipe.launch import micro_batch_size
@@ -30,7 +31,7 @@ from recipe.packed import PackedTrainer
 from recipe.schedule import Schedule
 from recipe.schema import Execution, Recipe
 from recipe.sharing import exchange_timeout
-from recipe.trainer import PairCollator, PreferenceTrainer
+from recipe.trainer import PreferenceTrainer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 

@@ -43,7 +43,7 @@ def heldout_logps(trainer: PreferenceTrainer, rows: Dataset, title: str, reporte
 
     Args:
         trainer: Gives the model and the way it is called.
-        rows: Rows as `recipe.trainer.PairCollator` takes them.
+        rows: Rows as `recipe.batches.PairCollator` takes them.
         title: What the progress bar says.
         reporter: Shows it.
 

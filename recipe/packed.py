@@ -11,15 +11,16 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from recipe.attention import BLOCK
+from recipe.batches import Row, places_of, references
 from recipe.pack import lay
 from recipe.packing import pack
 from recipe.schedule import Schedule
 from recipe.tokenized import SIDES, arrays_of, lengths_of
-from recipe.trainer import PreferenceTrainer, Row, places_of, references
+from recipe.trainer import PreferenceTrainer
 
 MicroBatch = dict[str, Any]
 """`pack`, a `Pack`, its `weight`, float32 (pairs,), its `row`, int64 (pairs,), and perhaps `reference`, as
-`recipe.trainer` has them."""
+`recipe.batches` has them."""
 
 # On a CPU small packs stay in its cache; on a GPU large ones fill it, and lengths that recur are compiled once.
 TOKENS = {"cpu": 1200, "cuda": 4096}

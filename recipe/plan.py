@@ -21,6 +21,7 @@ from recipe.gpus import gpu_named
 from recipe.launch import devices_for, micro_batch_size
 from recipe.memory import (
     BYTES,
+    OPTIMIZER_STATES,
     adapter_parameters,
     choose_checkpointing,
     empty_base,
@@ -143,7 +144,7 @@ def make_plan(recipe: Recipe, *, count: bool = True, folders: Sequence[Path] = (
         # publish reads the release back beside the run.
         disk={
             "fetch": base_bytes if science.base_source == "builtin" else 0,
-            "train": 2 * 4 * adapter,
+            "train": 2 * 4 * adapter + _checkpoints(recipe, adapter),
             "merge": base_bytes,
             "publish": base_bytes * (1 if science.base_source == "hub" else 2) + 4 * adapter,
         },
@@ -247,6 +248,12 @@ def _target(execution: Execution, devices: int, nodes: int) -> Devices:
         count = (execution.assumed_gpus or 1) if execution.devices == "auto" else nodes * execution.devices
         return Devices(count, assumed.name, here=False, gpu=True, bytes=assumed.bytes)
     return Devices(devices, f"CPU, {os.cpu_count()} cores", here=True, gpu=False, bytes=None)
+
+
+def _checkpoints(recipe: Recipe, adapter: int) -> int:
+    """Return the bytes of the checkpoints that lie in the run folder at most: those kept, and the one being written."""
+    states = 1 + OPTIMIZER_STATES[recipe.science.optim]
+    return ((recipe.execution.save_total_limit or 2) + 1) * 4 * adapter * states
 
 
 def _unmeasured(config: PretrainedConfig, recipe: Recipe) -> list[str]:

@@ -137,7 +137,7 @@ def reference_logps(
 
     Args:
         trainer: Its model with the adapter switched off is the reference.
-        sets: Rows as `recipe.trainer.PairCollator` takes them, by name.
+        sets: Rows as `recipe.batches.PairCollator` takes them, by name.
         kept: Where shards are read from, and new ones written to.
         reporter: Shows the progress, and what was refused.
     """

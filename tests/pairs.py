@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from recipe.trainer import PairCollator
+from recipe.batches import PairCollator
 
 Row = dict[str, Any]
 VOCABULARY = 100

@@ -31,10 +31,22 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Optimizer steps that were computed alike."""
+
+    first: int
+    """The first of them, from 1."""
+    devices: int
+    device: str
+
+
+@dataclass(frozen=True)
 class Environment:
-    """Packages and machine."""
+    """Packages and machine, those of the last part of the training."""
 
     hardware: Hardware
+    parts: tuple[Part, ...]
+    """More than one if training was ended and went on elsewhere."""
     python: str
     platform: str
     packages: dict[str, str]
@@ -63,6 +75,9 @@ def read_environment(run: Run) -> Environment:
             gpus=tuple(Gpu(gpu["name"], gpu["memory_bytes"]) for gpu in found("hardware", "gpus")),
             driver=found("hardware", "driver"),
             cuda=found("hardware", "cuda"),
+        ),
+        parts=tuple(
+            Part(part["from"], part["devices"], part["device"] or "unknown") for part in found("steps")
         ),
         python=found("python"),
         platform=found("platform"),

@@ -17,6 +17,7 @@ import yaml
 from modelcard.card import render
 from modelcard.facts import Facts, MissingFactError, for_others, read_facts
 from modelcard.facts.data import Data
+from modelcard.facts.hardware import Part
 from modelcard.metadata import Kind
 from modelcard.stage import STAGE
 from publish.localhub.card_check import check_card
@@ -194,7 +195,8 @@ def test_a_fact_without_its_artifact_raises(own: Callable[..., Run], artifact: s
     [
         ("data/audit.json", "choice.differs"), ("data/audit.json", "suspicious.low"), ("data/data.json", "left_out"),
         ("inputs/inputs.json", "base.revision"), ("probe/probe.json", "moved_by_training"),
-        ("training/environment.json", "hardware.gpus"), ("training/environment.json", "packages"),
+        ("training/environment.json", "hardware.gpus"), ("training/environment.json", "steps"),
+        ("training/environment.json", "packages"),
         ("training/metrics.json", "after.margin"), ("training/metrics.json", "tokens.train.prompts_cut"),
     ],
 )  # fmt: skip
@@ -407,6 +409,20 @@ def test_only_what_was_used_is_cited(facts: Facts) -> None:
         "tiny": always, "full": always | both | {"cui2023ultrafeedback"}, "base": always | both,
         "data": always | {"cui2023ultrafeedback"},
     }  # fmt: skip
+
+
+def test_a_training_that_went_on_elsewhere_says_so(facts: Facts) -> None:
+    alone = render(facts, "adapter")
+    assert "the adapter is then the same to the byte" in alone
+    assert "in parts" not in alone
+    parts = (Part(1, 8, "A100"), Part(41, 4, "H100"))
+    moved = render(replace(facts, environment=replace(facts.environment, parts=parts)), "adapter")
+    assert "| in parts | from step 1 on 8 x A100, from step 41 on 4 x H100 |" in moved
+    assert (
+        "went on elsewhere, after step 40: rebuilt in one place, the losses are the same but for rounding"
+        in moved
+    )
+    assert "the same to the byte" not in moved
 
 
 def test_the_image_is_how_to_rebuild_it(facts: Facts) -> None:

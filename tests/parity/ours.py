@@ -8,11 +8,11 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from recipe.batches import PairCollator
 from recipe.load import load_recipe
 from recipe.progress import Reporter
 from recipe.schedule import schedule_of
 from recipe.tokens import RecipeTokens
-from recipe.trainer import PairCollator
 from tests.parity import cases
 from tests.parity.cases import ScheduleCase, TrainingCase
 from tests.parity.judge import Training

@@ -60,6 +60,9 @@ def test_the_published_figures(notus: Plan) -> None:
 
 def test_disk_and_memory_hold_at_least_what_they_must(notus: Plan) -> None:
     assert sum(notus.disk.values()) >= 2 * notus.base_bytes + notus.adapter_bytes
+    checkpoint = 2 * 4 * notus.adapter_parameters  # weights, and RMSprop's means of their squares
+    assert checkpoint < 700e6
+    assert notus.disk["train"] == 2 * notus.adapter_bytes + 3 * checkpoint
     # base in bfloat16; adapter, gradient and RMSprop's square_avg in float32
     assert notus.memory_bytes > notus.base_bytes + 3 * notus.adapter_bytes
     assert notus.memory_bytes < 40e9  # it ran on A100s of 40 GB

@@ -16,13 +16,14 @@ from trl.trainer.dpo_config import DPOConfig
 
 from recipe import engine as train_engine
 from recipe import stages, train
+from recipe.batches import PairCollator, ScheduledRows
 from recipe.load import load_recipe
 from recipe.packed import PackedTrainer
 from recipe.progress import Reporter
 from recipe.run import Run
 from recipe.schedule import Place, Schedule
 from recipe.tokenized import lengths_of, tokens_a_pair
-from recipe.trainer import PairCollator, PreferenceTrainer, ScheduledRows, summed_logps
+from recipe.trainer import PreferenceTrainer, summed_logps
 
 QUIET = Reporter(quiet=True)
 Row = dict[str, Any]

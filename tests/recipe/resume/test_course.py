@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from pyarrow import parquet
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 from recipe.packed import PackedTrainer
 from recipe.resume import checkpoint

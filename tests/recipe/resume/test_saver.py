@@ -8,7 +8,6 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from recipe.errors import UserError
-from recipe.resume import saver as module
 from recipe.resume.checkpoint import Checkpoint, Checkpoints
 from recipe.resume.saver import Saver
 
@@ -60,7 +59,7 @@ def test_one_that_went_on_keeps_the_beat() -> None:
 
 def test_every_so_many_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("recipe.resume.saver.time.monotonic", lambda: now[0])
     training = Training(steps=None, minutes=2)
     for step, seconds in enumerate((60, 119, 120, 130, 239, 241), start=1):
         now[0] = seconds
