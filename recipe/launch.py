@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,14 +15,14 @@ import torch
 from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousError
+from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
 from recipe.disk import read_json, write_json, write_text
 from recipe.errors import InterruptedRunError, UserError, ending_signals
 from recipe.load import build_recipe
-from recipe.meeting import gloo_between, meeting, meeting_seconds
+from recipe.meeting import gloo_between, meeting, wait_for_node_0
 from recipe.progress import Reporter
 from recipe.resume.names import CHECKPOINTS, steps_in
 from recipe.resume.notice import EndedError, ending_with
@@ -147,25 +146,16 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
         options += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
         ours = {"OMP_NUM_THREADS": str(threads), **OWN_STORE, **gloo_between(run.nodes)}
-        with _environment(ours | environment_without(SIGNING)):
-            failed = _meet_and_run(options, aside / MET)
+        try:
+            wait_for_node_0(run.nodes)
+            with _environment(ours | environment_without(SIGNING)):
+                failed = run_ranks(options)
+        except (DistError, RendezvousError):  # another node is not there, or not any more
+            failed = {0: CODE_LOST}
         if (aside / MISTAKE).is_file():
             raise UserError((aside / MISTAKE).read_text(encoding="utf-8"))
         if failed:
             _tell(run, failed, devices * run.nodes.count, aside)
-
-
-def _meet_and_run(options: Sequence[str], met: Path) -> dict[int, int]:
-    """Run ranks once the nodes have met; return the exit codes of those that failed, one at least if nodes are lost."""
-    until = time.monotonic() + meeting_seconds()
-    while True:
-        try:
-            return run_ranks(options)
-        except (DistError, RendezvousError) as error:
-            # torchrun waits for the other nodes, but not always for node 0 to listen.
-            not_yet = isinstance(error, RendezvousConnectionError) and not met.exists()
-            if not not_yet or time.monotonic() > until:
-                return {0: CODE_LOST}
 
 
 def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoReturn:

@@ -1,8 +1,10 @@
 """Where the nodes of a training meet: what torchrun is told of it, and the network that they reach each other by."""
 
+import contextlib
 import ipaddress
 import os
 import socket
+import time
 import uuid
 
 from recipe.errors import UserError
@@ -40,6 +42,16 @@ def meeting(nodes: Nodes) -> list[str]:
             ) from None
     how = _by_c10d(nodes) if nodes.restarts else _by_rank(nodes)
     return [f"--nnodes={nodes.count}", f"--rdzv-endpoint={nodes.endpoint}", "--rdzv-id=notus", restarts, *how]
+
+
+def wait_for_node_0(nodes: Nodes) -> None:
+    """Wait until node 0 listens, or as long as the nodes have to meet: by c10d torchrun would wait a minute only."""
+    until = time.monotonic() + meeting_seconds()
+    while not nodes.first and nodes.restarts and time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            socket.create_connection((nodes.host, nodes.port), timeout=5).close()
+            return
+        time.sleep(1)
 
 
 def meeting_seconds() -> float:
