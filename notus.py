@@ -80,7 +80,11 @@ def main() -> None:
             )  # a terminal that lacks a character still gets a line
     for number in ending_signals():
         signal.signal(number, _end)
-    exit_on_mistake(app)
+    try:
+        exit_on_mistake(app)
+    finally:  # what Python itself has still to do is nothing that a signal could interrupt in good order
+        for number in ending_signals():
+            signal.signal(number, _end_at_once)
 
 
 def _end(number: int, _: object) -> None:

@@ -1,6 +1,7 @@
 """The one way a user's mistake travels to the command line."""
 
 import errno
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,19 @@ def ending_signals() -> list[signal.Signals]:
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+def full_disk(error: BaseException) -> str | None:
+    """Return what to say of an error that is a full disk; None of any other."""
+    number, name = None, None
+    if isinstance(error, OSError):
+        number, name = error.errno, error.filename
+    elif type(error).__name__ == "SafetensorError":  # it has the system's number in its own words
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else None
+    if number not in {errno.ENOSPC, errno.EDQUOT}:
+        return None
+    return f"{name or 'a file'} can't be written, the disk is full; make room"
+
+
 def exit_on_mistake(command: Callable[[], object]) -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2. So is a full disk, wherever it is met."""
     code = 2
@@ -36,10 +50,10 @@ def exit_on_mistake(command: Callable[[], object]) -> None:
         said = str(error)
     except InterruptedRunError as error:
         said, code = str(error), 1
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+    except Exception as error:
+        if (full := full_disk(error)) is None:
             raise
-        said = f"{error.filename or 'a file'} can't be written, the disk is full; make room"
+        said = full
     else:
         return
     sys.stderr.write(f"notus: {said}\n")

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import threading
 import warnings
+
+from recipe.errors import full_disk
 
 
 def hush_libraries(*, bars: bool) -> None:
@@ -25,4 +28,11 @@ def hush_libraries(*, bars: bool) -> None:
     for name in ("accelerate", "huggingface_hub", "trl", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|torch)\b")
+    threading.excepthook = _in_a_thread
     warnings.filterwarnings("ignore", message="Not enough free disk space")  # we say so, once it is full
+
+
+def _in_a_thread(failed: threading.ExceptHookArgs) -> None:
+    """Show an error that ended a thread, but a full disk: TensorBoard's writer tells who writes next of it as well."""
+    if failed.exc_value is None or full_disk(failed.exc_value) is None:
+        threading.__excepthook__(failed)

@@ -20,7 +20,7 @@ from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
 from recipe.disk import read_json, write_json, write_text
-from recipe.errors import InterruptedRunError, UserError, ending_signals
+from recipe.errors import InterruptedRunError, UserError, ending_signals, full_disk
 from recipe.load import build_recipe
 from recipe.meeting import gloo_between, meeting, wait_for_node_0
 from recipe.progress import Reporter
@@ -29,7 +29,7 @@ from recipe.resume.notice import EndedError, ending_with
 from recipe.run import Run, Stage
 from recipe.schema import Execution, Recipe
 from recipe.secret import SIGNING, environment_without
-from recipe.sharing import OthersLostError
+from recipe.sharing import others_lost
 
 LOCK_SECONDS = 30  # another node of this run folder has no more to do in it than to let go
 RECIPE, MISTAKE, MET, STUCK, ENDED = "recipe.json", "user-error", "met", "stuck", "ended"
@@ -269,19 +269,15 @@ def _rank() -> None:
                 write_text(aside / MISTAKE, str(error))
         except EndedError as error:
             end_at_once(128 + error.number if error.number else CODE_LOST)
-        except (OthersLostError, DistError) as error:
-            _end_lost(error)
-        except RuntimeError as error:
-            if "gloo" not in str(error):  # it has no class for its errors
+        except Exception as error:
+            if (full := full_disk(error)) is not None:
+                write_text(aside / MISTAKE, full)
+            elif not others_lost(error):
                 raise
-            _end_lost(error)
+            elif int(os.environ["GROUP_WORLD_SIZE"]) > 1:  # which node can't be reached
+                sys.stderr.write(f"rank {os.environ['RANK']}: {str(error).strip().splitlines()[0]}\n")
+            end_at_once(CODE_LOST)
         leave_group()
-
-
-def _end_lost(error: Exception) -> NoReturn:
-    """End as a rank that can't reach others; say in the library's words which of them."""
-    sys.stderr.write(f"rank {os.environ['RANK']}: {str(error).strip().partition(chr(10))[0]}\n")
-    end_at_once(CODE_LOST)
 
 
 def end_at_once(code: int) -> NoReturn:

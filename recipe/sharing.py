@@ -38,6 +38,13 @@ def waits_for_others() -> bool:
     return _waiting.is_set()
 
 
+def others_lost(error: BaseException) -> bool:
+    """Whether an error is of an exchange to which no answer can come any more, in the words of whoever asked."""
+    if isinstance(error, OthersLostError | distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and "gloo" in str(error)  # which has no error of its own
+
+
 def add_up(values: Sequence[float], device: torch.device) -> list[float]:
     """Return the sums of `values` over all ranks, float64; the values themselves where there is one only.
 

@@ -31,7 +31,7 @@ from recipe.resume.watchdog import Watchdog, wake_siblings
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
-from recipe.sharing import OthersLostError, waits_for_others
+from recipe.sharing import others_lost, waits_for_others
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
@@ -115,7 +115,9 @@ def train_on(
         trainer.ending = lambda: notice.given or saver.failed
         try:
             trainer.train()
-        except (EndedError, OthersLostError) as error:
+        except Exception as error:
+            if not (isinstance(error, EndedError) or others_lost(error)):
+                raise
             if first:
                 _save_and_say(saver, trainer.state.global_step, schedule.steps)
                 if ended:

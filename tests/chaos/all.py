@@ -82,7 +82,7 @@ def told(ended: Ended) -> str:
         for one in ended.each
     )
     how = f"{len(ended.all_wrong)} WRONG" if ended.all_wrong else "well"
-    new = "" if ended.plan.forked else ", new processes"
+    new = ", new processes" if ended.plan.new else ""
     return f"run {ended.plan.number} ({ended.plan.layout.name}{new}): {each}: {how}, {ended.seconds:.0f} s"
 
 
@@ -110,6 +110,6 @@ def _killed_stages(
     parts = [name.partition(":") for name in named]
     return list(
         itertools.chain.from_iterable(
-            tried.killed([stage], only=int(at) if at else None) for stage, _, at in parts if stage in STAGES
+            tried.killed([stage], only=[int(at)] if at else ()) for stage, _, at in parts if stage in STAGES
         )
     )

@@ -70,9 +70,11 @@ def become(module: str, arguments: Sequence[str], environment: Mapping[str, str]
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     faulthandler.disable()
     faulthandler.cancel_dump_traceback_later()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for name, number in (("stdout", 1), ("stderr", 2)):  # the parent's may be a test runner's
+        setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False))
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
     subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
     watched.start()
     code = 1

@@ -9,7 +9,8 @@ from tests.chaos.moments import Moment, random_moment
 from tests.chaos.tiny import Layout
 
 A_RUN, A_SHORT_RUN = 5, 6  # disturbances of a run
-REAL = 5  # of so many runs one is of new processes, with their imports, instead of forks
+NEW = 5  # of so many runs one is of new processes instead of forks
+ALL = 99
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Plan:
         number: Of the run, from 0.
         layout: How it trains.
         seed: Of what is left to chance while it runs.
-        forked: Its commands are forks of a process that has imported all; else new processes.
+        new: So many of its commands, the first ones, are new processes, with their imports; the others are forks.
         each: Its disturbances, in order.
     """
 
     number: int
     layout: Layout
     seed: int
-    forked: bool
+    new: int
     each: tuple[Planned, ...]
 
 
@@ -46,7 +47,6 @@ def plans(layouts: Sequence[Layout], seed: int, *, mounts: bool, a_run: int = A_
     number = 0
     while True:
         layout = layouts[number % len(layouts)]
-        forked = number % REAL != REAL - 1
         each = []
         for _ in range(a_run):
             deck = decks[layout.processes]
@@ -61,5 +61,9 @@ def plans(layouts: Sequence[Layout], seed: int, *, mounts: bool, a_run: int = A_
             kind = deck.pop()
             each.append(Planned(kind, random_moment(rng, KINDS[kind].phases)))
         each.sort(key=lambda one: one.moment.order)
-        yield Plan(number, layout, rng.randrange(2**32), forked, tuple(each))
+        if a_run == A_SHORT_RUN:  # seconds each
+            new = int(number % len(layouts) == len(layouts) - 1)
+        else:
+            new = ALL if number % NEW == NEW - 1 else 0
+        yield Plan(number, layout, rng.randrange(2**32), new, tuple(each))
         number += 1

@@ -165,7 +165,7 @@ def _log_differences(found: list[dict[str, Any]], whole: list[dict[str, Any]]) -
             f"too often: {', '.join(double[:9]) or 'none'})"
         ]
     place = next(place for place, one in enumerate(found) if one != whole[place])
-    return list(_unequal(found[place], whole[place], f"{LOG}: step {steps[place]}"))[:3]
+    return list(_unequal(found[place], whole[place], f"{LOG}: step {steps[place]}"))
 
 
 def _board_differences(

@@ -50,10 +50,13 @@ class Stages:
         self,
         stages: Sequence[str] = STAGES,
         count: int | None = None,
-        only: int | None = None,
+        only: Sequence[int] = (),
         defect: Callable[[], object] | None = None,
     ) -> list[Killed]:
-        """Kill each stage at so many of its file operations, or at `only` one; return how that ended."""
+        """Kill each stage at so many of its file operations, or at `only` some; return how that ended.
+
+        Negative ones are counted from the last.
+        """
         found: list[Killed] = []
         with made_anew(self.place):
             for stage in STAGES:
@@ -61,7 +64,8 @@ class Stages:
                 operations = self._undisturbed(stage, whole)
                 if stage in stages:
                     facts = facts_of(whole)
-                    for at in [only] if only else points(operations, count):
+                    named = [at if at > 0 else operations + 1 + at for at in only]
+                    for at in named or points(operations, count):
                         started = time.monotonic()
                         with made_anew(self.place / "point") as place:
                             run = self._start(place / "run")

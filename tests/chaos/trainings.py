@@ -130,12 +130,13 @@ class Training:
     def _once(self) -> Outcome:
         """Start the command, disturb it if there is a disturbance left, and look how it ends."""
         before, trained = newest(self.run), _is_trained(self.run)
+        forked = self.count >= self.plan.new
         job = Job(
             self.whole.layout.arguments(self.whole.recipe, self.run),
             self.run,
             self.place,
             f"{self.plan.number}-{self.count}",
-            forked=self.plan.forked,
+            forked=forked,
             defect=self.defect,
         )
         self.count += 1
@@ -179,7 +180,7 @@ class Training:
 
     def _ended(self, done: Done, hit: Hit, outcome: Outcome, took: float) -> list[str]:
         """Say what is wrong with how a command ended that was disturbed."""
-        early = not self.plan.forked and hit.where.phase == START and not hit.where.events
+        early = self.count <= self.plan.new and hit.where.phase == START and not hit.where.events
         if early and outcome.code in {-signal.SIGTERM, -signal.SIGINT}:
             return []  # while Python itself started
         wrong = KINDS[done.planned.kind].wrong(outcome, hit, took)
@@ -235,6 +236,7 @@ def disturbed(
         ended = Ended(plan, training.each, training.wrong, time.monotonic() - started)
         if ended.all_wrong:  # what was said is kept, and the run
             kept = place.with_name(f"wrong-{plan.number}")
+            shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("filler", "*.seen"))
     return ended
 

@@ -97,7 +97,7 @@ def as_json(found: Found, seed: int, seconds: float) -> dict[str, Any]:
             {
                 "number": run.plan.number,
                 "layout": run.plan.layout.name,
-                "forked": run.plan.forked,
+                "new_processes": run.plan.new,
                 "seconds": round(run.seconds, 1),
                 "wrong": run.all_wrong,
                 "kills": [

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 
 from container import engine
 from recipe.disk import file_sha256
+from recipe.resume.names import steps_in
 from tests.docker.conftest import Hardened
 from tests.docker.support import container_of, manifest, started, until
 from tests.support import fresh
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 ADAPTER = "adapter/adapter_model.safetensors"
 # So many that it is still training when a test looks.
-LONG = ("--set", "num_train_epochs=1000")
+LONG = ("--set", "max_steps=5000")
 
 
 def test_the_same_adapter_to_the_byte(trained: Path, tiny: Path, run: Path, image: "Image") -> None:
@@ -101,6 +103,8 @@ def test_signals_reach_the_trainer(
             said += line
         process.send_signal(number)
         assert process.wait(60) == code
+        assert "notus: there is a checkpoint after step" in process.stdout.read()
+    assert steps_in(run / "checkpoints")
     assert not docker.containers.list(all=True, filters={"label": "notus=train"})
     assert "train" not in manifest(run)
     assert not (run / "adapter").exists()
@@ -112,7 +116,10 @@ def test_docker_stop_ends_it_by_itself(docker: "DockerClient", tiny: Path, image
     )
     try:
         until(lambda: True if b"training" in container.logs().partition(b"train: ")[2] else None)
+        started_at = time.monotonic()
         container.stop(timeout=60)
+        assert time.monotonic() - started_at < 10  # Docker's own patience
+        assert b"notus: there is a checkpoint after step" in container.logs()
         container.reload()
         assert container.attrs["State"]["ExitCode"] == 143  # not 137, of an end by force
     finally:

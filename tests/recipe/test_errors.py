@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from recipe.errors import UserError, exit_on_mistake
 
@@ -19,6 +20,10 @@ def _raise(error: Exception) -> None:
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/smoke/recipe.yaml"),
             "notus: runs/smoke/recipe.yaml can't be written, the disk is full; make room\n",
+        ),
+        (
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "notus: a file can't be written, the disk is full; make room\n",
         ),
     ],
 )
