@@ -1,6 +1,8 @@
 """What torchrun is told of the nodes, and the network that they meet on."""
 
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -76,6 +78,6 @@ def test_gloo_takes_the_network_that_leads_to_the_endpoint(monkeypatch: pytest.M
     assert gloo_between(Nodes(2, 0, "node0:1")).get("GLOO_SOCKET_IFNAME") != loopback
 
 
-def by_name(getaddrinfo):  # type: ignore[no-untyped-def]
+def by_name(look_up: Callable[..., Any]) -> Callable[..., Any]:
     """Return a look-up to which `node0` is what Debian writes into /etc/hosts of it."""
-    return lambda host, *rest, **more: getaddrinfo("127.0.1.1" if host == "node0" else host, *rest, **more)
+    return lambda host, *rest, **more: look_up("127.0.1.1" if host == "node0" else host, *rest, **more)
