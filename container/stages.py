@@ -56,7 +56,7 @@ ONLINE = (
     "https_proxy",
     "no_proxy",
 )
-FOR_GPUS = ("CUDA_VISIBLE_DEVICES", "NCCL_", "PET_RDZV_CONF")
+FOR_GPUS = ("CUDA_VISIBLE_DEVICES", "GLOO_", "NCCL_", "PET_RDZV_CONF")
 STAGES = ("fetch", "curate", "train", "merge", "card", "provenance")
 BRINGS = {"card": "provenance"}  # commands that do a stage more than the one that they are called by
 SOURCES = ("model_name_or_path", "tokenizer", "dataset")

@@ -1,23 +1,20 @@
 """Whether all ranks of a training train the same: a mixture of recipes or data would look like a run and be none."""
 
 import os
-from datetime import timedelta
 from typing import Any
 
-import torch
-from accelerate import PartialState
 from torch import distributed
 
 from recipe.disk import file_sha256
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
 from recipe.run import Run, versions
+from recipe.sharing import join_ranks
 
 Facts = dict[str, Any]
 """What has to be the same on every rank, as plain values, by what a person calls it."""
 
 MISTAKE = "mistake"
-SECONDS = 1800  # of an exchange, as Transformers gives its own
 
 
 def refuse_mixture(run: Run) -> None:
@@ -26,7 +23,7 @@ def refuse_mixture(run: Run) -> None:
     Raises:
         UserError: Another rank trains something else, or one can't read its part. The same line on every rank.
     """
-    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=SECONDS))
+    join_ranks(run.recipe.execution)
     try:
         mine = facts_of(run)
     except UserError as error:  # the others wait for this rank

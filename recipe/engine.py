@@ -30,6 +30,7 @@ from recipe.pack import accept_packs
 from recipe.packed import PackedTrainer
 from recipe.schedule import Schedule
 from recipe.schema import Execution, Recipe
+from recipe.sharing import exchange_timeout
 from recipe.trainer import PreferenceTrainer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
@@ -158,7 +159,7 @@ def training_arguments(recipe: Recipe, schedule: Schedule, checkpoints: Path, ev
         eval_strategy="no" if execution.evaluation_strategy == "no" else "steps",
         eval_steps=schedule.steps_per_epoch,
         save_strategy="no",  # by recipe.resume: without pickles, and known again by their bytes
-        ddp_timeout=math.ceil(2 * execution.step_timeout),  # recipe.resume.watchdog is first, and says where
+        ddp_timeout=math.ceil(exchange_timeout(execution).total_seconds()),
         report_to=list(execution.report_to),
         run_name=recipe.name,
         disable_tqdm=True,

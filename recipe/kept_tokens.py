@@ -10,24 +10,21 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
-from accelerate import PartialState
 from datasets import Dataset
 from pyarrow import ipc
 
 from recipe import prompt, tokenized, tokenizer
-from recipe.agreement import SECONDS
 from recipe.disk import file_sha256
 from recipe.fetch import tokenizer_files
 from recipe.progress import Reporter
 from recipe.prompt import PairTokenizer
-from recipe.schema import Recipe, canonical_sha256
+from recipe.schema import Execution, Recipe, canonical_sha256
+from recipe.sharing import join_ranks
 from recipe.tokenized import TOKENIZED, as_dataset, sha256_of, tokenize
 
 KEY, COUNTS, CONTENT = b"notus.key", b"notus.counts", b"notus.sha256"
@@ -66,7 +63,7 @@ class KeptTokens:
             UserError: The chat template refuses a conversation.
         """
         key = canonical_sha256({**self._made_of, "rows": file_sha256(path)})
-        with first_on_this_node() as writes:
+        with first_on_this_node(self.recipe.execution) as writes:
             kept = self.folder / f"{path.stem}.arrow"
             found = read(kept, key)
             if found is None:
@@ -132,13 +129,13 @@ def code_sha256() -> str:
 
 
 @contextlib.contextmanager
-def first_on_this_node() -> Iterator[bool]:
+def first_on_this_node(execution: Execution) -> Iterator[bool]:
     """Let the first rank of each node through, then the others; yield whether this is it, to do the work for all."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield True
         return
     # The group that the trainer goes on with; `recipe.agreement` may have made it.
-    ranks = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=SECONDS))
+    ranks = join_ranks(execution)
     if not ranks.is_local_main_process:
         ranks.wait_for_everyone()
     try:

@@ -5,10 +5,8 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -17,13 +15,14 @@ import torch
 from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
 from recipe.disk import read_json, write_json, write_text
 from recipe.errors import InterruptedRunError, UserError, ending_signals, full_disk
 from recipe.load import build_recipe
-from recipe.nodes import Nodes
+from recipe.meeting import gloo_between, meeting, wait_for_node_0
 from recipe.progress import Reporter
 from recipe.resume.names import CHECKPOINTS, steps_in
 from recipe.resume.notice import EndedError, ending_with
@@ -32,7 +31,6 @@ from recipe.schema import Execution, Recipe
 from recipe.secret import SIGNING, environment_without
 from recipe.sharing import others_lost
 
-MEETING_SECONDS = 1800  # one node may have a base to download that another has already
 LOCK_SECONDS = 30  # another node of this run folder has no more to do in it than to let go
 RECIPE, MISTAKE, MET, STUCK, ENDED = "recipe.json", "user-error", "met", "stuck", "ended"
 # Of ranks that are started again: in a store that outlives them they would find where those before them listened.
@@ -146,17 +144,16 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
         write_text(aside / PARENT, str(os.getpid()))
         # Not the run folder's: that may be node 0's, of another execution.
         write_json(aside / RECIPE, {"name": run.recipe.name, "values": run.recipe.flat()})
-        options = [*_meeting(run.nodes), f"--nproc-per-node={devices}", "-m", "recipe.launch"]
+        options = [*meeting(run.nodes), f"--nproc-per-node={devices}", "-m", "recipe.launch"]
         options += [str(run.folder), str(out), str(aside), "quiet" if quiet else "loud"]
         threads = max(1, (os.cpu_count() or 1) // devices)
-        failed: dict[int, int] = {}
+        ours = {"OMP_NUM_THREADS": str(threads), **OWN_STORE, **gloo_between(run.nodes)}
         try:
-            with _environment({"OMP_NUM_THREADS": str(threads), **OWN_STORE, **environment_without(SIGNING)}):
+            wait_for_node_0(run.nodes)
+            with _environment(ours | environment_without(SIGNING)):
                 failed = run_ranks(options)
-        except DistError:  # the nodes' meeting
-            if (aside / MET).exists():
-                raise
-            failed = {0: 1}
+        except (DistError, RendezvousError):  # another node is not there, or not any more
+            failed = {0: CODE_LOST}
         if (aside / MISTAKE).is_file():
             raise UserError((aside / MISTAKE).read_text(encoding="utf-8"))
         if failed:
@@ -192,35 +189,6 @@ def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoRet
     else:
         message = f"training on {ranks} processes ended: ranks {sorted(failed)} failed"
     raise RuntimeError(message)
-
-
-def _meeting(nodes: Nodes) -> list[str]:
-    """Return what torchrun is told of the nodes; all of it, as it would take the rest from the environment."""
-    restarts = f"--max-restarts={nodes.restarts}"
-    if nodes.count == 1:
-        # The name of this machine may lead nowhere, as in a container without a network.
-        return [
-            "--nnodes=1",
-            "--local-addr=127.0.0.1",
-            "--rdzv-backend=c10d",
-            "--rdzv-endpoint=127.0.0.1:0",  # any port that is free
-            f"--rdzv-id={uuid.uuid4()}",
-            restarts,
-        ]
-    if nodes.first:
-        try:
-            socket.create_server(("", nodes.port)).close()
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise UserError(
-                f"--rdzv-endpoint {nodes.endpoint}: node 0 can't listen on this port ({why}); choose another"
-            ) from None
-    options = [f"--nnodes={nodes.count}", f"--node-rank={nodes.rank}", restarts]
-    # Not c10d, which deals the ranks of the nodes as they come: node 0's first rank has to be the one that writes.
-    options += ["--rdzv-backend=static", f"--rdzv-endpoint={nodes.endpoint}", "--rdzv-id=notus"]
-    if "PET_RDZV_CONF" not in os.environ:  # where torchrun looks for it
-        options.append(f"--rdzv-conf=timeout={MEETING_SECONDS}")
-    return options
 
 
 def run_ranks(options: Sequence[str]) -> dict[int, int]:
@@ -285,6 +253,8 @@ def _rank() -> None:
     loud = sys.argv[4] == "loud" and os.environ["RANK"] == "0"
     first_here = os.environ["LOCAL_RANK"] == "0"
     (aside / MET).touch()  # torchrun starts no rank before all nodes are there
+    for said in (STUCK, ENDED):  # by ranks before these
+        (aside / said).unlink(missing_ok=True)
 
     from recipe.hush import hush_libraries
 
@@ -310,6 +280,10 @@ def _rank() -> None:
                 write_text(aside / MISTAKE, full)
             elif not others_lost(error):
                 raise
+            elif int(os.environ["GROUP_WORLD_SIZE"]) > 1:  # which node can't be reached
+                sys.stderr.write(
+                    f"rank {os.environ['RANK']}: {(str(error).strip() or repr(error)).splitlines()[0]}\n"
+                )
             end_at_once(CODE_LOST)
         leave_group()
 

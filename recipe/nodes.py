@@ -32,6 +32,11 @@ class Nodes:
         """The port of the endpoint."""
         return int(self.endpoint.rpartition(":")[2])
 
+    @property
+    def host(self) -> str:
+        """The host of the endpoint, an address of IPv6 without its brackets."""
+        return self.endpoint.rpartition(":")[0].strip("[]")
+
     def __str__(self) -> str:
         return f"node {self.rank} of {self.count}"
 

@@ -4,14 +4,38 @@ It is done here and not by DistributedDataParallel, whose buckets lie in another
 those after it. Where the order of an addition hangs on that, a run that was resumed would round otherwise.
 """
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
+from accelerate import PartialState
 from torch import distributed
+
+from recipe.schema import Execution
+
+SECONDS = 1800  # at least: one rank of each node tokenizes, and the others wait
+_waiting = threading.Event()  # while this rank is in an exchange
 
 
 class OthersLostError(Exception):
     """Another rank, or the way to it, is gone."""
+
+
+def exchange_timeout(execution: Execution) -> timedelta:
+    """Return how long the libraries are to wait for other ranks: `recipe.resume.watchdog` is first, and says where."""
+    return timedelta(seconds=max(SECONDS, 2 * execution.step_timeout))
+
+
+def join_ranks(execution: Execution) -> PartialState:
+    """Return this rank's place among all; the first to ask for it makes the group that all then go on with."""
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=exchange_timeout(execution))
+
+
+def waits_for_others() -> bool:
+    """Whether this rank has done its part of a step, and waits for what the others have found."""
+    return _waiting.is_set()
 
 
 def others_lost(error: BaseException) -> bool:
@@ -30,8 +54,9 @@ def add_up(values: Sequence[float], device: torch.device) -> list[float]:
     if not _several():
         return list(values)
     shared = torch.tensor(values, dtype=torch.float64, device=device)
-    _all_reduce(shared)
-    found: list[float] = shared.tolist()
+    with _waits():
+        _all_reduce(shared)
+        found: list[float] = shared.tolist()  # on a GPU it is here that the others are waited for
     return found
 
 
@@ -45,7 +70,8 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         return
     gradients = [each.grad for each in parameters if each.requires_grad and each.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients])
-    _all_reduce(together)
+    with _waits():
+        _all_reduce(together)
     together /= distributed.get_world_size()
     for gradient, mean in zip(
         gradients, torch.split(together, [one.numel() for one in gradients]), strict=True
@@ -55,6 +81,15 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
 def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+@contextmanager
+def _waits() -> Iterator[None]:
+    _waiting.set()
+    try:
+        yield
+    finally:
+        _waiting.clear()
 
 
 def _all_reduce(tensor: torch.Tensor) -> None:

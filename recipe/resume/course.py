@@ -33,7 +33,7 @@ from recipe.resume.watchdog import Watchdog, wake_siblings
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
-from recipe.sharing import add_up, others_lost
+from recipe.sharing import add_up, others_lost, waits_for_others
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
@@ -209,10 +209,13 @@ def watched(
 
     def stuck() -> None:
         step = trainer.state.global_step
-        line = f"training: nothing was done for {seconds:g} s after step {step}; the stacks above say where"
+        waits = waits_for_others()
+        what = "no answer came from the other ranks" if waits else "nothing was done"
+        line = f"training: {what} for {seconds:g} s after step {step}; the stacks above say where"
         if aside:
-            with contextlib.suppress(OSError):  # of another rank that leaves word
-                write_text(aside / stuck_file, line)
+            if not (waits and (aside / stuck_file).exists()):  # a rank that waits may wait for that one
+                with contextlib.suppress(OSError):  # of another rank that leaves word
+                    write_text(aside / stuck_file, line)
             wake_siblings()
         else:
             sys.stderr.write(
