@@ -180,7 +180,7 @@ class Training:
 
     def _ended(self, done: Done, hit: Hit, outcome: Outcome, took: float) -> list[str]:
         """Say what is wrong with how a command ended that was disturbed."""
-        early = self.count <= self.plan.new and hit.where.phase == START and not hit.where.events
+        early = hit.where.phase == START and not hit.where.events
         if early and outcome.code in {-signal.SIGTERM, -signal.SIGINT}:
             return []  # while Python itself started
         wrong = KINDS[done.planned.kind].wrong(outcome, hit, took)
