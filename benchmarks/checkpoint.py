@@ -8,6 +8,7 @@ weights and optimizer state of a recipe's full size, held by an optimizer and sa
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from recipe.disk import write_json
 from recipe.load import load_recipe
 from recipe.progress import Reporter
 from recipe.resume.checkpoint import Checkpoints
+from recipe.resume.names import steps_in
 from recipe.resume.state import snapshot
 from recipe.schema import Recipe
 from recipe.trainer import PreferenceTrainer
@@ -36,6 +38,7 @@ from recipe.trainer import PreferenceTrainer
 T = TypeVar("T")
 ROOT = Path(__file__).absolute().parents[1]
 EVERY = 4  # steps, in the small training that is saved often
+WIDE = 4096  # as Mistral's layers are
 
 
 def main(
@@ -51,6 +54,7 @@ def main(
     with tempfile.TemporaryDirectory(dir=folder, prefix="notus-") as place:
         small = small_training(Path(place), rounds, reporter)
         full = full_size(loaded, Path(place), rounds, reporter)
+        full |= from_signal_to_exit(full["weights"], Path(place), rounds, reporter)
     between = 60 * loaded.execution.save_minutes
     found = {
         "cpu": cpu_name(),
@@ -72,6 +76,7 @@ def main(
             ("training waits", "", f"{full['copy_seconds']:.3f} s"),
             ("written and on the disk, beside training", "", f"{full['write_seconds']:.2f} s"),
             ("read, its bytes checked", "", f"{full['read_seconds']:.2f} s"),
+            ("from SIGTERM to the exit of a training", "", f"{full['exit_seconds']:.2f} s"),
             ("training takes longer, a checkpoint", f"{small['seconds_each']:+.3f} s", ""),
         ],
     )
@@ -133,6 +138,43 @@ def full_size(recipe: Recipe, place: Path, rounds: int, reporter: Reporter) -> d
         "write_seconds": median(write),
         "read_seconds": median(read),
     }
+
+
+def from_signal_to_exit(weights: int, place: Path, rounds: int, reporter: Reporter) -> dict[str, Any]:
+    """End trainings whose adapters have about so many weights, on a base of one wide layer, by SIGTERM."""
+    from tests.tiny import write_tiny
+
+    rank = weights // (2 * (WIDE + WIDE) + 2 * (WIDE + WIDE // 4))
+    sizes = {"hidden_size": WIDE, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": WIDE // 32}
+    recipe = write_tiny(place, {**sizes, "num_hidden_layers": 1}, lora_r=rank, max_steps=1000)
+    run, seconds = place / "wide", []
+    command = [
+        sys.executable,
+        "-m",
+        "notus",
+        "train",
+        str(recipe),
+        "--run",
+        str(run),
+        "--set",
+        "report_to=[]",
+    ]
+    for round_ in reporter.track(range(rounds), "signals", rounds):
+        with subprocess.Popen(
+            [*command, "--set", "save_strategy=steps", "--set", "save_steps=1"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            while not any(step > 2 * round_ for step in steps_in(run / "checkpoints")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            took, code = timed(process.wait)
+        assert code == 128 + signal.SIGTERM
+        seconds.append(took)
+    size = max(path.stat().st_size for path in (run / "checkpoints").iterdir())
+    return {"exit_seconds": median(seconds), "exit_longest": max(seconds), "exit_bytes": size}
 
 
 def lora_shapes(recipe: Recipe) -> list[tuple[int, int]]:
