@@ -181,7 +181,8 @@ class Training:
     def _ended(self, done: Done, hit: Hit, outcome: Outcome, took: float) -> list[str]:
         """Say what is wrong with how a command ended that was disturbed."""
         early = hit.where.phase == START and not hit.where.events
-        if early and outcome.code in {-signal.SIGTERM, -signal.SIGINT}:
+        by_python = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGINT, 1}
+        if early and outcome.code in by_python and (outcome.lines or [""])[-1] in {"", "KeyboardInterrupt"}:
             return []  # while Python itself started
         wrong = KINDS[done.planned.kind].wrong(outcome, hit, took)
         saved = newest(self.run)
