@@ -89,7 +89,7 @@ def train(
     if yes and not restart:
         raise UserError("--yes: answers --restart, which is not there; leave it out")
     if restart:
-        work.restart(work.load(recipe, set_), run, yes)
+        work.restart(work.load(recipe, set_), run, yes, nodes, (runtime, image))
     work.bring_upto(recipe, set_, run, quiet, as_json, upto="train", nodes=nodes, place=(runtime, image))
 
 

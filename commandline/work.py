@@ -91,11 +91,13 @@ def bring_upto(
         answer(bring(loaded, run, reporter, upto=upto, nodes=nodes, data=data), as_json)
 
 
-def restart(loaded: "Recipe", run: Path | None, yes: bool) -> None:
+def restart(
+    loaded: "Recipe", run: Path | None, yes: bool, nodes: Nodes, place: tuple[str | None, str | None]
+) -> None:
     """Throw away what training has made, after asking; what was fetched, curated and tokenized stays.
 
     Raises:
-        UserError: There is nobody to be asked, or the answer is no.
+        UserError: There is nobody to be asked, the answer is no, or nothing could be trained in its place.
     """
     from recipe.resume.names import CHECKPOINTS, steps_in
 
@@ -103,6 +105,8 @@ def restart(loaded: "Recipe", run: Path | None, yes: bool) -> None:
     steps, done = steps_in(opened.path(CHECKPOINTS)), opened.done("train") is not None
     if not steps and not done:
         return
+    if not _in_image(loaded, place):
+        _refuse_devices(loaded, nodes)
     what = "the finished adapter" if done else f"the training up to step {steps[0]}"
     if not yes:
         if not sys.stdin.isatty():
@@ -129,15 +133,7 @@ def in_image(
     as_json: bool,
 ) -> bool:
     """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
-    runtime, image = place
-    if runtime not in {None, "venv", "docker"}:
-        raise UserError(f"--runtime {runtime}: must be venv or docker")
-    if image == "":
-        raise UserError("--image: empty; name one, or leave it out")
-    if runtime == "venv" and image:
-        raise UserError(f"--image {image}: --runtime venv uses none; leave one of them out")
-    chosen = runtime or ("docker" if image else loaded.execution.runtime)
-    if chosen == "venv" or "NOTUS_REVISION" in os.environ:  # the image says that of itself
+    if not _in_image(loaded, place):
         return False
     from container.stages import Order, do
     from recipe.pin import refuse_unpinned
@@ -160,8 +156,21 @@ def in_image(
         quiet=reporter.quiet,
         as_json=as_json,
     )
-    answer(do(order, image, reporter), as_json)
+    answer(do(order, place[1], reporter), as_json)
     return True
+
+
+def _in_image(loaded: "Recipe", place: tuple[str | None, str | None]) -> bool:
+    """Whether the stages are to run in the image, and this is not the image yet."""
+    runtime, image = place
+    if runtime not in {None, "venv", "docker"}:
+        raise UserError(f"--runtime {runtime}: must be venv or docker")
+    if image == "":
+        raise UserError("--image: empty; name one, or leave it out")
+    if runtime == "venv" and image:
+        raise UserError(f"--image {image}: --runtime venv uses none; leave one of them out")
+    chosen = runtime or ("docker" if image else loaded.execution.runtime)
+    return chosen != "venv" and "NOTUS_REVISION" not in os.environ  # the image says that of itself
 
 
 def bring(

@@ -37,6 +37,7 @@ LOCK_SECONDS = 30  # another node of this run folder has no more to do in it tha
 RECIPE, MISTAKE, MET, STUCK, ENDED = "recipe.json", "user-error", "met", "stuck", "ended"
 # Of ranks that are started again: in a store that outlives them they would find where those before them listened.
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+PARENT = "parent"  # the process that starts the ranks
 CODE_LOST, CODE_STUCK = 70, 71  # exit codes of ranks: others are gone, nothing moves
 
 
@@ -142,6 +143,7 @@ def launch(run: Run, out: Path, devices: int, *, quiet: bool) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="notus-") as folder:
         aside = Path(folder)
+        write_text(aside / PARENT, str(os.getpid()))
         # Not the run folder's: that may be node 0's, of another execution.
         write_json(aside / RECIPE, {"name": run.recipe.name, "values": run.recipe.flat()})
         options = [*_meeting(run.nodes), f"--nproc-per-node={devices}", "-m", "recipe.launch"]
@@ -242,6 +244,9 @@ def run_ranks(options: Sequence[str]) -> dict[int, int]:
     arguments = parse_args(list(options))  # type: ignore[no-untyped-call]
     config, command, given = config_from_args(arguments)
     before = {number: signal.getsignal(number) for number in (*ending_signals(), signal.SIGQUIT)}
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(
+        number.name for number in before
+    )  # SIGHUP not under nohup
     try:
         elastic_launch(config, command)(*given)
     except ChildFailedError as error:
@@ -287,7 +292,8 @@ def _rank() -> None:
     from recipe.agreement import refuse_mixture
     from recipe.train import fit
 
-    with ending_with(os.getppid(), aside / ENDED):
+    # Not whose child this is now: by the time that the imports take, that may be who takes in orphans.
+    with ending_with(int((aside / PARENT).read_text(encoding="utf-8")), aside / ENDED):
         try:
             run = Run(folder, build_recipe(**read_json(aside / RECIPE), where=str(folder)))
             if int(os.environ["GROUP_WORLD_SIZE"]) > 1:

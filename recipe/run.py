@@ -209,7 +209,7 @@ class Run:
         try:
             said = stage.work(self, partial, reporter)
         except (UserError, InterruptedRunError, SystemExit):
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)  # NFS keeps what is open; the next one removes it
             raise
         flush_tree(partial)  # before the manifest says that they are there
         seconds = time.time() - started

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -90,6 +91,10 @@ def fit(run: Run, out: Path, reporter: Reporter, aside: Path | None = None) -> N
         EndedError: A signal has ended it.
         OthersLostError: Another rank is gone.
     """
+    if os.environ.get("RANK", "0") == "0":
+        shutil.rmtree(
+            out / "training", ignore_errors=True
+        )  # of ranks before these: curves would be there twice
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "training" / "tensorboard")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     recipe, inputs = run.recipe, load_inputs(run)

@@ -44,7 +44,10 @@ class PreferenceTrainer(DPOTrainer):
         self.first: tuple[float, float] | None = None  # pairs and seconds up to the first log
         self.flops_a_pair: float | None = None  # for the share of a known GPU's peak
         self.pulse: Callable[[], None] = lambda: None  # called at every micro-batch
-        self.ending: Callable[[], bool] = lambda: False  # whether this rank has to end
+        self.noticed: Callable[[], bool] = lambda: False  # whether this rank will be ended from outside
+        self.ending: Callable[[], bool] = lambda: (
+            False
+        )  # whether it has to end with this step, for that or else
         self.row_names: Callable[[Sequence[int]], list[str]] = lambda rows: [str(row) for row in rows]
         super().__init__(train_dataset=train_dataset, **kwargs)
         self._rows = train_dataset
@@ -243,7 +246,7 @@ class PreferenceTrainer(DPOTrainer):
         assert not return_outputs
         self.pulse()
         training = self.tuned.training
-        if not training and self.accelerator.is_main_process and self.ending():
+        if not training and self.accelerator.is_main_process and self.noticed():
             raise EndedError  # others wait for this rank, which has the state
         policy = self.beta * self._answer_logps(model, inputs)
         reference = self.beta * self._reference(inputs)

@@ -46,7 +46,7 @@ class Environment:
 
     hardware: Hardware
     parts: tuple[Part, ...]
-    """More than one if training was ended and went on elsewhere."""
+    """More than one if training was ended and went on elsewhere, or in another layout."""
     python: str
     platform: str
     packages: dict[str, str]

@@ -107,8 +107,10 @@ class Checkpoints:
     def _remove_old(self) -> None:
         for path in self._paths()[self.kept :] if self.kept else []:
             path.unlink()
-        for aside in self.folder.glob(".*"):  # ours and safetensors' own, of a training that was killed
-            aside.unlink()
+        for name in (".step-*.partial", ".tmp*"):  # ours and safetensors' own, of a training that was killed
+            for aside in self.folder.glob(name):
+                with contextlib.suppress(OSError):  # NFS keeps what is open
+                    aside.unlink()
 
     def _paths(self) -> list[Path]:
         """Return the checkpoints that lie there, the newest first."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,10 +13,11 @@ import torch
 
 from recipe.disk import write_text
 from recipe.environment import cpu_name
+from recipe.errors import UserError
 from recipe.progress import Reporter
 from recipe.resume.checkpoint import Checkpoint, Checkpoints, Key
 from recipe.resume.names import CHECKPOINTS
-from recipe.resume.notice import EndedError, Notice
+from recipe.resume.notice import ENDING_SECONDS, LOOK_SECONDS, EndedError, Notice
 from recipe.resume.saver import Saver
 from recipe.resume.state import (
     Layout,
@@ -31,7 +33,7 @@ from recipe.resume.watchdog import Watchdog, wake_siblings
 from recipe.run import Run, versions
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
-from recipe.sharing import others_lost
+from recipe.sharing import add_up, others_lost
 from recipe.trainer import PreferenceTrainer
 from recipe.watch import ProgressCallback
 
@@ -112,6 +114,7 @@ def train_on(
         if step:
             bar.advance(step)
         trainer.add_callback(ProgressCallback(bar))
+        trainer.noticed = lambda: notice.given
         trainer.ending = lambda: notice.given or saver.failed
         try:
             trainer.train()
@@ -119,23 +122,47 @@ def train_on(
             if not (isinstance(error, EndedError) or others_lost(error)):
                 raise
             if first:
-                _save_and_say(saver, trainer.state.global_step, schedule.steps)
-                if ended:
-                    ended.touch()
+                _save_and_say(saver, trainer.state.global_step, schedule.steps, ended)
             if isinstance(error, EndedError):
+                if ended and not first:
+                    _wait_for(ended, notice)
                 raise EndedError(notice.number) from None
             raise
-    if first:
-        saver.finish(schedule.steps)
-    if notice.given:  # after the last step: nothing has asked any more
-        if ended:
+        # Within the notice's block, which a signal does not end, and told to all: none goes on without rank 0.
+        wrong = _finish(saver, schedule.steps) if first else None
+        [ending] = add_up([float(notice.given or wrong is not None)], trainer.accelerator.device)
+    if ending or notice.given:  # that may have come since
+        if ended and first:
             ended.touch()
-        raise EndedError(notice.number)
+        elif ended:
+            _wait_for(ended, notice)
+        raise wrong or EndedError(notice.number)
     return layouts
 
 
-def _save_and_say(saver: Saver, step: int, steps: int) -> None:
-    saver.finish(step)
+def _finish(saver: Saver, step: int) -> UserError | None:
+    """Save the last step; return why that can't be done."""
+    try:
+        saver.finish(step)
+    except UserError as error:
+        return error
+    return None
+
+
+def _wait_for(ended: Path, notice: Notice) -> None:
+    """Wait for rank 0, unless this rank has to end itself: who is gone before has all others ended with it."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while not (ended.exists() or notice.given) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    time.sleep(LOOK_SECONDS)  # rank 0 may have something to say, now that it has saved
+
+
+def _save_and_say(saver: Saver, step: int, steps: int, ended: Path | None) -> None:
+    try:
+        saver.finish(step)
+    finally:
+        if ended:
+            ended.touch()
     if step:
         sys.stderr.write(
             f"notus: there is a checkpoint after step {step} of {steps}; the same command goes on from there\n"

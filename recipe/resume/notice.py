@@ -74,7 +74,7 @@ def ending_with(parent: int, ended: Path) -> Iterator[None]:
     A rank that waits for another one in an exchange can't run Python's handlers, so a thread does it.
 
     Args:
-        parent: The process that started it. Should it be gone, this one ends at once.
+        parent: The process that started it. Should it be gone, or have been gone already, this one ends at once.
         ended: A file that rank 0 makes once it has saved what there is to save.
     """
     woken, wakes = socket.socketpair()
@@ -84,6 +84,8 @@ def ending_with(parent: int, ended: Path) -> Iterator[None]:
     try:
         gone = os.pidfd_open(parent)
     except ProcessLookupError:
+        os._exit(1)
+    if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_end, args=(gone, woken, ended), daemon=True).start()
     try:

@@ -36,7 +36,7 @@ class Saver(TrainerCallback):
         self._steps, self._minutes = steps, minutes
         self._step, self._time = step, time.monotonic()
         self._writing: threading.Thread | None = None
-        self._failed: OSError | None = None
+        self._failed: Exception | None = None
 
     @property
     def saved(self) -> int:
@@ -59,7 +59,8 @@ class Saver(TrainerCallback):
         """Save a step, and wait until it is on the disk.
 
         Raises:
-            UserError: It could not be written.
+            UserError: It could not be written: the system has kept it from that.
+            Exception: Likewise, but for another reason: a bug.
         """
         if self._writing:
             self._writing.join()
@@ -86,12 +87,14 @@ class Saver(TrainerCallback):
     def _write(self, checkpoint: Checkpoint) -> None:
         try:
             self.checkpoints.write(checkpoint)
-        except OSError as error:
+        except Exception as error:  # this is another thread: `finish` raises it
             self._failed = error
 
     def _refuse_failure(self) -> None:
         if self._failed is None:
             return
+        if not isinstance(self._failed, OSError):
+            raise self._failed
         folder: Path = self.checkpoints.folder
         full = self._failed.errno in {errno.ENOSPC, errno.EDQUOT}
         why = "the disk is full; make room" if full else f"{self._failed.strerror}; mend that"

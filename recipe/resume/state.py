@@ -151,7 +151,11 @@ class Resume(TrainerCallback):
     def _evaluation_is_missing(self, args: TrainingArguments, state: TrainerState) -> bool:
         """Whether a notice came while the last step was evaluated."""
         step = state.global_step
-        if args.eval_strategy == "no" or not args.eval_steps or step % args.eval_steps:
+        if args.eval_strategy == "no" or not args.eval_steps:
+            return False
+        if (
+            step % args.eval_steps and step < state.max_steps
+        ):  # after the last step it is evaluated in any case
             return False
         return not any(entry["step"] == step and "eval_loss" in entry for entry in state.log_history)
 

@@ -55,6 +55,13 @@ def test_the_last_two_are_kept_and_what_a_killed_one_left_goes(kept: Checkpoints
     assert steps_in(kept.folder) == [11, 10]
 
 
+def test_what_is_not_ours_stays(kept: Checkpoints) -> None:
+    (kept.folder / ".snapshot").mkdir(parents=True)
+    (kept.folder / ".nfs0001").touch()
+    kept.write(at(2))
+    assert names(kept) == [".nfs0001", ".snapshot", "step-000002"]
+
+
 def test_all_are_kept_where_there_is_no_limit(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path, KEY, None)
     for step in (1, 2, 3):

@@ -1,9 +1,11 @@
 """A training that was ended goes on as if it never had been: the same adapter, log and curves."""
 
 import errno
+import functools
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,14 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from recipe.launch import ENDED
 from recipe.packed import PackedTrainer
 from recipe.resume import checkpoint
 from recipe.resume.names import steps_in
 from recipe.resume.saver import Saver
 from recipe.scoring import score
+from recipe.train import fit
+from recipe.trainer import PreferenceTrainer
 from tests.support import Cli, Outcome, fresh
 
 pytestmark = pytest.mark.filterwarnings("ignore:.(is_)?gradient_checkpointing")  # PEFT and TRL, of each other
@@ -110,7 +115,8 @@ def undisturbed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             ended = fresh("train", tiny / "tiny.yaml", "--run", run, *given, cwd=tiny)
             assert ended.code == 0, ended.err
             known[sets] = made(run)
-            assert [entry["step"] for entry in known[sets]["log"]][-1] == STEPS
+            steps = int(dict(one.split("=") for one in sets).get("max_steps", STEPS))
+            assert [entry["step"] for entry in known[sets]["log"]][-1] == steps
         return known[sets]
 
     return find
@@ -181,6 +187,56 @@ def test_a_notice_while_it_evaluates_costs_no_step(
     assert f"after step {evaluated} of" in ended.err
     assert train().code == 0
     assert made(train.run) == undisturbed(*sets)
+
+
+def test_a_notice_while_it_evaluates_after_the_last_step_costs_no_figure(
+    training: Callable[..., Training],
+    undisturbed: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sets = ("evaluation_strategy=epoch", "max_steps=5")  # not an epoch's last step
+    train = training(*sets)
+    usual = PreferenceTrainer._compute_loss
+
+    def compute(self: PreferenceTrainer, *arguments: Any, **options: Any) -> torch.Tensor:
+        if self.state.global_step == 5 and not self.tuned.training:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreferenceTrainer, "_compute_loss", compute)
+        ended = train()
+    assert (ended.code, "after step 5 of 5" in ended.err) == (143, True)
+    assert train().code == 0
+    assert made(train.run) == undisturbed(*sets)
+
+
+def test_a_notice_while_the_last_checkpoint_is_written_leaves_it_whole(
+    training: Callable[..., Training],
+    undisturbed: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    train, aside = training(), tmp_path / "aside"
+    aside.mkdir()
+    usual = checkpoint._save
+
+    def save(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        assert not (aside / ENDED).exists()
+        usual(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_save", save)
+        patch.setattr(
+            "recipe.train.fit", functools.partial(fit, aside=aside)
+        )  # as a rank, whom a signal would end
+        assert train().code == 143
+    assert (aside / ENDED).exists()
+    assert steps_in(train.run / "checkpoints") == [STEPS]
+    assert f"all {STEPS} steps are done already" in train().out
+    assert made(train.run) == undisturbed()
 
 
 def test_ended_after_the_last_step_no_step_is_done_again(
@@ -312,6 +368,18 @@ def test_restart_asks_and_begins_anew(
     assert "throws away the finished adapter" in train(options=("--restart",)).mistake
     assert "train: DPO" in train(options=("--restart", "--yes")).out
     assert made(train.run) == undisturbed()
+
+
+def test_restart_throws_nothing_away_for_what_can_t_be_trained(
+    training: Callable[..., Training], at_step: Callable[[int, Callable[[], object]], None]
+) -> None:
+    train = training()
+    at_step(3, signalled(signal.SIGTERM))
+    assert train().code == 143
+    given = ("--restart", "--yes")
+    assert "devices: 16 pairs" in train("devices=3", options=given).mistake
+    assert "--runtime nowhere" in train(options=(*given, "--runtime", "nowhere")).mistake
+    assert steps_in(train.run / "checkpoints") == [3]
 
 
 def test_yes_without_restart_is_a_mistake(training: Callable[..., Training]) -> None:

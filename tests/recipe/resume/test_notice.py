@@ -96,6 +96,14 @@ def test_a_rank_ends_with_who_started_it(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
+def test_a_rank_whose_parent_was_gone_before_it_looked_ends_at_once(tmp_path: Path) -> None:
+    orphan = RANK.format(patience=20, waits=True).replace("os.getppid()", str(os.getpid()))
+    adopted = "import subprocess, sys\n"  # whose child it is now is not who started it
+    adopted += f"sys.exit(subprocess.run([sys.executable, '-c', {orphan!r}, 'x'], timeout=20).returncode)"
+    ended = subprocess.run([sys.executable, "-c", adopted], cwd=ROOT, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
 def _runs(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -21,7 +21,7 @@ class Kept:
         self.steps: list[int] = []
         self.may = threading.Event()
         self.may.set()
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
     def write(self, checkpoint: Checkpoint) -> None:
         self.may.wait(10)
@@ -108,3 +108,12 @@ def test_what_else_the_system_says_is_passed_on() -> None:
     training.to(1)
     with pytest.raises(UserError, match="can't be written, Input/output error; mend that"):
         training.saver.finish(2)
+
+
+def test_a_bug_does_not_pass_for_a_checkpoint() -> None:
+    training = Training(steps=1, minutes=None)
+    training.kept.error = TypeError("no JSON")
+    training.to(1)
+    assert training.saver.failed
+    with pytest.raises(TypeError, match="no JSON"):
+        training.saver.finish(1)
