@@ -112,7 +112,6 @@ def _reset_signals() -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -161,8 +160,11 @@ def _execute_child(
     environment = {os.fspath(name): os.fspath(value) for name, value in (env or os.environ).items()}
     sys.stdout.flush()
     sys.stderr.flush()
+    # A handler that raises in what Python does after a fork is ignored; a new program is started without that.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     self.pid = os.fork()
     if self.pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._child_created = True
         self._close_pipe_fds(*pipes)
         return

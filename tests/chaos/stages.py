@@ -1,5 +1,6 @@
 """Every stage killed at its file operations, one after the other, and run again: the same bytes."""
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,37 @@ from tests.chaos.same import differences, facts_of, leftovers
 from tests.chaos.tiny import LAYOUTS
 from tests.faults.tiny import copy_run, made_anew
 
-# Each from what the one before has left; `card` is followed by where every published file comes from.
-STAGES = ("curate", "train", "merge", "card")
 STEPS = 9
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that is killed.
+
+    Attributes:
+        command: Of notus.
+        layout: How it trains.
+        role: The process that is killed: its own, or a rank.
+        ended: The exit code of the command then.
+    """
+
+    command: str
+    layout: str = "1 packed"
+    role: str = "main"
+    ended: int = -signal.SIGKILL
+
+
+# Each from what the one before has left, the trainings from the same; after `card` comes where every published file
+# comes from.
+STAGES = {
+    "curate": Stage("curate"),
+    "train-rank-0": Stage("train", "2 packed", "0", 1),
+    "train-of-ranks": Stage("train", "2 packed"),
+    "train": Stage("train"),
+    "merge": Stage("merge"),
+    "card": Stage("card"),
+}
+GO_ON = ("curate", "train", "merge")  # from what they have left others start
 
 
 @dataclass(frozen=True)
@@ -48,7 +77,7 @@ class Stages:
 
     def killed(
         self,
-        stages: Sequence[str] = STAGES,
+        stages: Sequence[str] = tuple(STAGES),
         count: int | None = None,
         only: Sequence[int] = (),
         defect: Callable[[], object] | None = None,
@@ -58,8 +87,11 @@ class Stages:
         Negative ones are counted from the last.
         """
         found: list[Killed] = []
+        self.before = self.place / "before"
         with made_anew(self.place):
             for stage in STAGES:
+                if stage not in (*stages, *GO_ON):
+                    continue
                 whole = self.place / f"{stage}-whole"
                 operations = self._undisturbed(stage, whole)
                 if stage in stages:
@@ -78,15 +110,17 @@ class Stages:
                     self.say(
                         f"  {stage}: killed at {len(here)} of {operations} file operations, {wrongs} wrong"
                     )
-                self.before = whole
+                if stage in GO_ON:
+                    self.before = whole
         return found
 
     def _start(self, run: Path) -> Path:
         return copy_run(self.before, run) if self.before.is_dir() else run
 
     def _arguments(self, stage: str, run: Path) -> list[str]:
-        train = LAYOUTS["1 packed"].arguments(self.recipe, run, (f"max_steps={STEPS}",))
-        return [stage, *train[1:]]
+        kind = STAGES[stage]
+        train = LAYOUTS[kind.layout].arguments(self.recipe, run, (f"max_steps={STEPS}",))
+        return [kind.command, *train[1:]]
 
     def _undisturbed(self, stage: str, run: Path) -> int:
         self._start(run)
@@ -94,15 +128,19 @@ class Stages:
         outcome, _ = job.wait()
         if outcome.code:
             raise RuntimeError(f"the undisturbed {stage} ended with {outcome.code}: {outcome.err}")
-        return job.where()["main"].events
+        return job.where()[STAGES[stage].role].events
 
     def _killed_at(
         self, stage: str, run: Path, place: Path, at: int, defect: Callable[[], object] | None
     ) -> list[str]:
-        arguments = self._arguments(stage, run)
-        outcome, _ = Job(arguments, run, place, "killed", kill_at=("main", at), defect=defect).wait()
-        if outcome.code not in {-9, 0}:
-            return [f"ended with {outcome.code} before it was killed: {outcome.err[-600:]}"]
+        arguments, kind = self._arguments(stage, run), STAGES[stage]
+        outcome, _ = Job(arguments, run, place, "killed", kill_at=(kind.role, at), defect=defect).wait()
+        if outcome.code not in {kind.ended, 0}:  # 0: this time it had fewer of them
+            return [f"ended with {outcome.code}, not with {kind.ended}: {outcome.err[-600:]}"]
+        if kind.ended > 0 and outcome.code and not all(line.startswith("notus: ") for line in outcome.lines):
+            return [
+                f"{len(outcome.lines)} lines on the standard error: {' | '.join(outcome.lines[-4:])[:600]}"
+            ]
         again, _ = Job(arguments, run, place, "again", defect=defect).wait()
         if again.code:
             return [f"run again, it ended with {again.code}: {again.err[-600:]}", *again.left]

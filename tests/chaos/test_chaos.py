@@ -83,7 +83,7 @@ def test_a_moment_is_reached_in_its_phase_or_past_it(moment: Moment, there: Wher
         ("term", _ended(-15), 0, "ended with -15, not with 143"),
         ("int", _ended(130, "Traceback\nKeyboardInterrupt\n"), 0, "2 lines on the standard error"),
         ("second", _ended(-15, "notus: ended by SIGTERM\n"), 0.1, ""),
-        ("second", _ended(143, "notus: ended by SIGTERM\n"), 4, "ended 4.0 s after the signal"),
+        ("second", _ended(143, "notus: ended by SIGTERM\n"), 6, "ended 6.0 s after the signal"),
         ("disk", _ended(2, "notus: the disk is full; make room\n"), 0, ""),
         ("disk", _ended(2, "notus: there is no room\n"), 0, "does not say that the disk is full"),
         ("disk", _ended(2, "note\nnotus: the disk is full\n"), 0, "2 lines on the standard error"),

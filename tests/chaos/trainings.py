@@ -180,8 +180,9 @@ class Training:
 
     def _ended(self, done: Done, hit: Hit, outcome: Outcome, took: float) -> list[str]:
         """Say what is wrong with how a command ended that was disturbed."""
-        early = self.count <= self.plan.new and hit.where.phase == START and not hit.where.events
-        if early and outcome.code in {-signal.SIGTERM, -signal.SIGINT}:
+        early = hit.where.phase == START and not hit.where.events
+        by_python = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGINT, 1}
+        if early and outcome.code in by_python and (outcome.lines or [""])[-1] in {"", "KeyboardInterrupt"}:
             return []  # while Python itself started
         wrong = KINDS[done.planned.kind].wrong(outcome, hit, took)
         saved = newest(self.run)
