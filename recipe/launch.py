@@ -175,9 +175,11 @@ def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoRet
     if (aside / STUCK).is_file():
         raise InterruptedRunError(f"{(aside / STUCK).read_text(encoding='utf-8')}; {again}")
     lost = {rank: -code for rank, code in failed.items() if code < 0}
-    for rank, number in lost.items():
+    ended = {rank: code - 128 for rank, code in failed.items() if code > 128}  # by a signal to it alone
+    for rank, number in (lost | ended).items():
+        how = "was lost" if rank in lost else "was ended"
         name = signal.Signals(number).name
-        raise InterruptedRunError(f"training: rank {rank} of {ranks} was lost ({name}); {again}")
+        raise InterruptedRunError(f"training: rank {rank} of {ranks} {how} ({name}); {again}")
     if set(failed.values()) <= {CODE_LOST, CODE_STUCK}:
         what = "another node, or the way to it," if nodes.count > 1 else "a rank"
         raise InterruptedRunError(f"training on {nodes}: {what} was lost; {again}")
@@ -203,18 +205,13 @@ def run_ranks(options: Sequence[str]) -> dict[int, int]:
     Raises:
         SystemExit: A signal has ended this process, and so the ranks, which had their time to save.
     """
-    for name in list(
-        logging.root.manager.loggerDict
-    ):  # what they would say, we say: but which rank is started again
+    for name in list(logging.root.manager.loggerDict):  # what they would say, we say
         if name.startswith("torch.distributed.elastic"):
-            level = logging.CRITICAL if "--max-restarts=0" in options else logging.ERROR
-            logging.getLogger(name).setLevel(level)
-    arguments = parse_args(list(options))  # type: ignore[no-untyped-call]
-    config, command, given = config_from_args(arguments)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     before = {number: signal.getsignal(number) for number in (*ending_signals(), signal.SIGQUIT)}
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(
-        number.name for number in before
-    )  # SIGHUP not under nohup
+    handled = f"--signals-to-handle={','.join(number.name for number in before)}"  # SIGHUP not under nohup
+    arguments = parse_args([handled, *options])  # type: ignore[no-untyped-call]
+    config, command, given = config_from_args(arguments)
     try:
         elastic_launch(config, command)(*given)
     except ChildFailedError as error:
@@ -253,9 +250,15 @@ def _rank() -> None:
     loud = sys.argv[4] == "loud" and os.environ["RANK"] == "0"
     first_here = os.environ["LOCAL_RANK"] == "0"
     (aside / MET).touch()  # torchrun starts no rank before all nodes are there
-    for said in (STUCK, ENDED):  # by ranks before these
+    for said in (MISTAKE, STUCK, ENDED):  # by ranks before these
         (aside / said).unlink(missing_ok=True)
 
+    restarts = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    if first_here and restarts != "0":
+        of = os.environ["TORCHELASTIC_MAX_RESTARTS"]
+        sys.stderr.write(
+            f"notus: a rank was lost; the ranks of this node are started again ({restarts} of {of})\n"
+        )
     from recipe.hush import hush_libraries
 
     hush_libraries(bars=False)
