@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
 
 from publish import loading
 from publish.localhub import running
@@ -52,6 +53,7 @@ def test_a_child_has_no_secret(
     monkeypatch.delenv("NOTUS_REVISION", raising=False)
     monkeypatch.setattr(subprocess, "run", started)
     monkeypatch.setattr(subprocess, "Popen", started)
+    monkeypatch.setattr(subprocess_handler, "Popen", started)  # torchrun's
     with contextlib.suppress(OSError):
         start(tmp_path)
     (environment,) = seen
