@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from commandline import data, hub, look, release, stages
-from recipe.errors import ending_signals, exit_on_mistake
+from recipe.errors import ending_signals, exit_on_mistake, signals_given
 
 ENVIRONMENT = {
     # Threads that spin while they wait make torch slow on a busy machine.
@@ -78,6 +78,7 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a terminal that lacks a character still gets a line
+    signals_given.clear()
     for number in ending_signals():
         signal.signal(number, _end)
     try:
@@ -98,11 +99,13 @@ def _end(number: int, _: object) -> None:
     behind = isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.isatty() and number == signal.SIGINT
     sys.stderr.write("\n" if behind else "")
     sys.stderr.write(f"notus: ended by {signal.Signals(number).name}\n")
+    signals_given.append(number)
     sys.exit(128 + number)
 
 
 def _end_at_once(number: int, _: object) -> None:
-    """End by a second signal, in the middle of what the first one has still to be done."""
+    """End by a second signal, in the middle of what the first one has still to do, or when all is done."""
+    os.write(2, f"notus: ended at once by {signal.Signals(number).name}\n".encode())
     os._exit(128 + number)
 
 

@@ -22,6 +22,10 @@ class InterruptedRunError(Exception):
     """
 
 
+signals_given: list[int] = []
+"""Signals that are to end this command. What is raised for one may get lost: some libraries catch whatever comes."""
+
+
 def ending_signals() -> list[signal.Signals]:
     """Return the signals that end a command in good order: those not ignored, as SIGHUP is under nohup."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

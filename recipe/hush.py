@@ -25,7 +25,7 @@ def hush_libraries(*, bars: bool) -> None:
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for name in ("accelerate", "huggingface_hub", "trl", "torch.distributed"):
+    for name in ("accelerate", "datasets.fingerprint", "huggingface_hub", "trl", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|torch)\b")
     threading.excepthook = _in_a_thread

@@ -249,6 +249,8 @@ def _rank() -> None:
     folder, out, aside = map(Path, sys.argv[1:4])
     loud = sys.argv[4] == "loud" and os.environ["RANK"] == "0"
     first_here = os.environ["LOCAL_RANK"] == "0"
+    if not aside.is_dir():  # whoever started this rank has ended meanwhile
+        end_at_once(CODE_LOST)
     (aside / MET).touch()  # torchrun starts no rank before all nodes are there
     for said in (MISTAKE, STUCK, ENDED):  # by ranks before these
         (aside / said).unlink(missing_ok=True)
@@ -281,7 +283,7 @@ def _rank() -> None:
         except Exception as error:
             if (full := full_disk(error)) is not None:
                 write_text(aside / MISTAKE, full)
-            elif not others_lost(error):
+            elif aside.is_dir() and not others_lost(error):  # else who started this rank has ended
                 raise
             elif int(os.environ["GROUP_WORLD_SIZE"]) > 1:  # which node can't be reached
                 sys.stderr.write(

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from recipe.code import code_of
 from recipe.disk import flush_folder, flush_tree, same_files, tree_sha256, write_json, write_text
-from recipe.errors import InterruptedRunError, UserError, full_disk
+from recipe.errors import InterruptedRunError, UserError, full_disk, signals_given
 from recipe.load import dump_resolved, read_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
@@ -199,6 +199,8 @@ class Run:
         if not again and self.is_current(stage):
             self._remove_scratch(stage)  # it may have been ended just before it did so
             return self._nothing_to_do(stage, reporter)
+        if signals_given:  # what was raised for it got lost in a library
+            raise SystemExit(128 + signals_given[0])
         reporter.head(f"{stage.name}: {stage.does}")
         inputs = self._inputs(stage)
         code = code_of()  # now: an edit while it works is not what it was made by

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from recipe.errors import ending_signals
+from recipe.errors import ending_signals, signals_given
 
 ENDING_SECONDS = 20.0  # that a rank has to end by itself after a notice, whatever it waits for
 LOOK_SECONDS = 0.2
@@ -48,6 +48,8 @@ class Notice:
         return self.number is not None
 
     def __enter__(self) -> "Notice":
+        if signals_given:  # before training began, and it got lost
+            self.number = signals_given[0]
         if threading.current_thread() is threading.main_thread():  # where alone signals can be taken
             self._before = {number: signal.signal(number, self._take) for number in ending_signals()}
         return self

@@ -1,6 +1,7 @@
 """What is done to a run, and how the command is to end by it."""
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -18,6 +19,7 @@ from tests.faults.kinds import fill
 STOPPED = 1.5  # seconds that a run is stopped and goes on
 SOON = 10.0  # seconds within which a signal ends a command
 AT_ONCE = 5.0  # seconds within which a second one does, on a machine that has other work
+SOME_ROOM = 12 << 10  # bytes: half a checkpoint
 HUNG_SOON = 30.0  # seconds after the timeout within which a job that hangs ends
 RANKED = ("load", "reference", *MIDDLE, "held out", "adapter", "figures")
 
@@ -116,8 +118,14 @@ def _twice(job: Job, rng: random.Random, run: Path) -> None:
 
 
 def _fill(job: Job, rng: random.Random, run: Path) -> None:
-    newest = max((path.stat().st_size for path in run.glob("checkpoints/*.safetensors")), default=8192)
-    fill(run.parent, leave=rng.choice((0, newest // 2)))
+    leave = rng.choice((0, SOME_ROOM))
+    for _ in range(9):  # the run writes as well
+        try:
+            fill(run.parent, leave)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def _killed(outcome: Outcome, hit: Hit, took: float) -> list[str]:

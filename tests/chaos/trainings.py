@@ -120,7 +120,7 @@ class Training:
             outcome = self._once()
             if outcome.code == 0:
                 break
-            if not self.left and self.count > len(self.plan.each) + 1:
+            if self.count > len(self.plan.each) + 1:  # each is disturbed once at most
                 self.wrong.append(
                     f"still not done after {self.count} commands: {outcome.code}: {outcome.err[-600:]}"
                 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from recipe.resume.notice import Notice
 from tests.support import ROOT
 
 WORKS = """
@@ -127,3 +128,12 @@ def test_a_rank_that_waits_ends_soon_in_any_case(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 143
+
+
+def test_a_signal_that_a_library_has_caught_before_training_is_notice_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recipe.resume.notice.signals_given", [signal.SIGTERM])
+    with Notice(alone=True) as notice:
+        assert notice.given
+        assert notice.number == signal.SIGTERM
