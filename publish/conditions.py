@@ -15,7 +15,8 @@ from publish.retry import PatientHub
 from recipe.code import Code, code_of, commit_of_tag
 from recipe.disk import file_sha256
 from recipe.errors import UserError
-from recipe.run import Run, Stage, image
+from recipe.made_by import image
+from recipe.run import Run, Stage
 
 # Stages that make no model. Their outputs name the version, and so are written for the release that names it.
 DESCRIBE = ("dataset", *BESIDE)

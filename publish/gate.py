@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from publish import conditions, on_hub
 from publish.conditions import Candidate, NotYetError
 from recipe.errors import UserError
+from recipe.made_by import image
 from recipe.progress import Reporter
-from recipe.run import MANIFEST, image
+from recipe.run import MANIFEST
 
 Look = Callable[[Candidate], str]
 # A later condition takes the place of an earlier one of the same name.

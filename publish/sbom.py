@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from publish.licenses import license_of
 from publish.origins import Source
-from recipe.run import versions
+from recipe.made_by import versions
 from recipe.schema import Recipe, canonical_sha256
 
 if TYPE_CHECKING:

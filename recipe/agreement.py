@@ -8,7 +8,8 @@ from torch import distributed
 from recipe.disk import file_sha256
 from recipe.errors import UserError
 from recipe.fetch import load_inputs
-from recipe.run import Run, versions
+from recipe.made_by import versions
+from recipe.run import Run
 from recipe.sharing import join_ranks
 
 Facts = dict[str, Any]

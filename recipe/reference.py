@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from recipe.disk import read_json, write_json
+from recipe.made_by import versions
 from recipe.progress import Reporter
-from recipe.run import versions
 from recipe.schema import canonical_sha256
 from recipe.scoring import SHARD, score, shards
 from recipe.trainer import PreferenceTrainer

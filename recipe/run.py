@@ -7,10 +7,8 @@ anywhere is simply run again.
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,23 +22,12 @@ from recipe.code import code_of
 from recipe.disk import flush_folder, flush_tree, same_files, tree_sha256, write_json, write_text
 from recipe.errors import InterruptedRunError, UserError, full_disk, signals_given
 from recipe.load import dump_resolved, read_resolved
+from recipe.made_by import image, versions
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
 from recipe.schema import Recipe, canonical_sha256, placeless
 
 MANIFEST = "manifest.json"
-RECORDED_VERSIONS = (
-    "accelerate",
-    "datasets",
-    "huggingface-hub",
-    "notus",
-    "peft",
-    "torch",
-    "transformers",
-    "trl",
-)
-
-
 SECONDS_A_LOOK = 1.0
 
 
@@ -328,24 +315,6 @@ class Run:
         write_text(self.path("recipe.yaml"), dump_resolved(self.recipe))
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a manifest entry records, Python's among them."""
-    found = {name: importlib.metadata.version(name) for name in RECORDED_VERSIONS if _installed(name)}
-    return {"python": platform.python_version(), **found}
-
-
-def image() -> dict[str, str | None]:
-    """Return the image that this process runs in, if it is one.
-
-    Its `digest` is known to who started it only; its commit (`revision`), and the command that builds it from that
-    (`build`), if one does, it says itself.
-    """
-    if "NOTUS_REVISION" not in os.environ:
-        return {}
-    names = {"digest": "NOTUS_IMAGE", "revision": "NOTUS_REVISION", "build": "NOTUS_BUILD"}
-    return {key: os.environ.get(name) or None for key, name in names.items()}
-
-
 def _first_difference(folder: Path, recipe: Recipe) -> str:
     try:
         _, then = read_resolved(folder)
@@ -358,11 +327,3 @@ def _first_difference(folder: Path, recipe: Recipe) -> str:
         if was != now:
             return f"{key} was {was!r}, now {now!r}"
     return "its hash differs"
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

@@ -14,9 +14,10 @@ from recipe.compare.pairs import Pairs, differing, leaks_of, read_pairs
 from recipe.compare.scores import ADAPTER, cross_logps, own_logps
 from recipe.disk import read_json
 from recipe.heldout import compare, each_pair
+from recipe.made_by import versions
 from recipe.progress import Reporter
 from recipe.reference import COMPUTED_BY
-from recipe.run import Run, versions
+from recipe.run import Run
 
 FORMAT = "notus-compare-1"  # its number is raised with a change of what is computed, or of its names
 SIDES = ("a", "b")

@@ -16,8 +16,9 @@ from recipe.compare.scores import let_go
 from recipe.disk import file_sha256, read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, tokenizer_files
+from recipe.made_by import image
 from recipe.progress import Reporter
-from recipe.run import Run, Stage, image
+from recipe.run import Run, Stage
 from recipe.schema import Recipe, Science, source_of, whole_path
 
 # The keys of the science that say what the data are; in all others the two recipes must be the same.

@@ -14,6 +14,7 @@ import torch
 from recipe.disk import write_text
 from recipe.environment import cpu_name
 from recipe.errors import UserError
+from recipe.made_by import versions
 from recipe.progress import Reporter
 from recipe.resume.checkpoint import Checkpoint, Checkpoints, Key
 from recipe.resume.names import CHECKPOINTS
@@ -30,7 +31,7 @@ from recipe.resume.state import (
     tell_tensorboard,
 )
 from recipe.resume.watchdog import Watchdog, wake_siblings
-from recipe.run import Run, versions
+from recipe.run import Run
 from recipe.schedule import Schedule
 from recipe.schema import Execution, canonical_sha256
 from recipe.sharing import add_up, others_lost, waits_for_others
