@@ -297,6 +297,23 @@ def test_elsewhere_it_goes_on_with_the_same_losses_and_says_where(
     assert parts[3][0] == 7
 
 
+@pytest.mark.slow
+def test_on_more_devices_it_goes_on_with_the_same_losses(
+    training: Callable[..., Training],
+    undisturbed: Callable[..., dict[str, Any]],
+    at_step: Callable[[int, Callable[[], object]], None],
+) -> None:
+    train = training()
+    at_step(3, signalled(signal.SIGTERM))
+    assert train().code == 143
+    assert train("devices=2").code == 0
+    found, wanted = made(train.run), undisturbed()
+    losses = [[entry["loss"] for entry in run["log"][:-1]] for run in (found, wanted)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][:3] == losses[1][:3]
+    assert [(part["from"], part["devices"]) for part in found["steps"]] == [(1, 1), (4, 2)]
+
+
 def test_a_full_disk_ends_it_and_the_last_good_one_stays(
     training: Callable[..., Training],
     undisturbed: Callable[..., dict[str, Any]],
