@@ -4,6 +4,7 @@ It is done here and not by DistributedDataParallel, whose buckets lie in another
 those after it. Where the order of an addition hangs on that, a run that was resumed would round otherwise.
 """
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +35,15 @@ def join_ranks(execution: Execution) -> PartialState:
 
 
 def waits_for_others() -> bool:
-    """Whether this rank has done its part of a step, and waits for what the others have found."""
-    return _waiting.is_set()
+    """Whether this rank waits for what the others have found: in an exchange of ours, or of a library's."""
+    if _waiting.is_set():
+        return True
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == distributed.distributed_c10d.__name__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def others_lost(error: BaseException) -> bool:

@@ -1,9 +1,12 @@
 """What ranks tell each other, and how the loss of one is known."""
 
-import pytest
-from torch.distributed import DistBackendError
+import threading
+import types
 
-from recipe.sharing import OthersLostError, others_lost
+import pytest
+from torch.distributed import DistBackendError, distributed_c10d
+
+from recipe.sharing import OthersLostError, others_lost, waits_for_others
 
 
 @pytest.mark.parametrize(
@@ -18,3 +21,19 @@ from recipe.sharing import OthersLostError, others_lost
 )
 def test_the_loss_of_another_rank_is_told_from_a_bug(error: Exception, lost: bool) -> None:
     assert others_lost(error) is lost
+
+
+def test_a_rank_that_a_library_has_wait_for_the_others_is_seen_to() -> None:
+    seen: list[bool] = []
+
+    def looks() -> None:
+        other = threading.Thread(target=lambda: seen.append(waits_for_others()))
+        other.start()
+        other.join()
+
+    looks()
+    exchange = types.FunctionType(
+        compile("looks()", "c10d", "exec"), {**vars(distributed_c10d), "looks": looks}
+    )
+    exchange()
+    assert seen == [False, True]
