@@ -176,8 +176,9 @@ def _tell(run: Run, failed: Mapping[int, int], ranks: int, aside: Path) -> NoRet
         raise InterruptedRunError(f"{(aside / STUCK).read_text(encoding='utf-8')}; {again}")
     lost = {rank: -code for rank, code in failed.items() if code < 0}
     ended = {rank: code - 128 for rank, code in failed.items() if code > 128}  # by a signal to it alone
-    for rank, number in (lost | ended).items():
-        how = "was lost" if rank in lost else "was ended"
+    if lost or ended:
+        rank, number = next(iter((lost or ended).items()))
+        how = "was lost" if lost else "was ended"
         name = signal.Signals(number).name
         raise InterruptedRunError(f"training: rank {rank} of {ranks} {how} ({name}); {again}")
     if set(failed.values()) <= {CODE_LOST, CODE_STUCK}:

@@ -46,9 +46,8 @@ class PreferenceTrainer(DPOTrainer):
         self.flops_a_pair: float | None = None  # for the share of a known GPU's peak
         self.pulse: Callable[[], None] = lambda: None  # called at every micro-batch
         self.noticed: Callable[[], bool] = lambda: False  # whether this rank will be ended from outside
-        self.ending: Callable[[], bool] = lambda: (
-            False
-        )  # whether it has to end with this step, for that or else
+        # Whether it has to end with this step, for that or else.
+        self.ending: Callable[[], bool] = lambda: False
         self.row_names: Callable[[Sequence[int]], list[str]] = lambda rows: [str(row) for row in rows]
         super().__init__(train_dataset=train_dataset, **kwargs)
         self._rows = train_dataset
@@ -109,9 +108,8 @@ class PreferenceTrainer(DPOTrainer):
             pairs, _, *sums = add_up(self._evaluated.tolist(), self.accelerator.device)
             self._evaluated = None
             logs.update({f"eval_{name}": value / pairs for name, value in zip(MEANS, sums, strict=True)})
-        if (
-            "train_runtime" in logs
-        ):  # Transformers knows of this process only, and not of one that it goes on for
+        # Transformers knows of this process only, and not of one that it goes on for.
+        if "train_runtime" in logs:
             seconds = max(self.clock.seconds, 1e-9)
             steps = self._schedule.steps
             logs["train_runtime"] = round(seconds, 4)
@@ -165,10 +163,9 @@ class PreferenceTrainer(DPOTrainer):
             UserError: The step's loss is no finite number.
         """
         if not self.ending():  # else there is nothing to be computed any more
-            if isinstance(
-                model, DistributedDataParallel
-            ):  # buffers are alike anyway; an exchange more is one more
-                model.require_forward_param_sync = False  # to be met by a rank that has had a notice
+            # Buffers are alike anyway, and a rank that has had a notice would not be there for the exchange.
+            if isinstance(model, DistributedDataParallel):
+                model.require_forward_param_sync = False
             with self.accelerator.no_sync(model):  # the gradients are shared below
                 self._step_loss += self._add_gradients(model, inputs, num_items_in_batch)
         loss = self._end_step() if self.accelerator.sync_gradients else 0.0

@@ -39,11 +39,6 @@ class Saver(TrainerCallback):
         self._failed: Exception | None = None
 
     @property
-    def saved(self) -> int:
-        """After which step the last checkpoint is that was asked for."""
-        return self._step
-
-    @property
     def failed(self) -> bool:
         """Whether a checkpoint could not be written."""
         return self._failed is not None

@@ -3,8 +3,6 @@
 import atexit
 import contextlib
 import faulthandler
-import gc
-import importlib
 import os
 import runpy
 import signal
@@ -17,6 +15,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from tests import forked
 from tests.chaos import watched
 
 IMPORTED = (
@@ -40,13 +39,7 @@ IMPORTED = (
 
 def import_all() -> None:
     """Import what a command needs, so that a fork has it; no tensor is computed here, and no thread is started."""
-    for name in IMPORTED:
-        importlib.import_module(name)
-    import torch
-
-    torch.set_num_threads(1)  # a fork of a process whose threads compute would wait for them for ever
-    gc.collect()
-    gc.freeze()
+    forked.import_all(IMPORTED)
 
 
 def module_of(arguments: Sequence[object]) -> tuple[str, list[str]] | None:

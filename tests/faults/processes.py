@@ -1,8 +1,6 @@
 """The two sides of a fault point as processes forked from one that has imported all: the Hub, and `notus publish`."""
 
 import contextlib
-import gc
-import importlib
 import json
 import mmap
 import os
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from publish.loading import Answer, LoadError, Question
+from tests import forked
 from tests.faults.exchange import Journal, Trap, Watched
 
 IMPORTED = (
@@ -239,10 +238,4 @@ def _child(output: tuple[Path, Path]) -> Iterator[None]:
 
 def import_all() -> None:
     """Import what clients and Hub need, so that a fork has it; no tensor is computed here."""
-    for name in IMPORTED:
-        importlib.import_module(name)
-    import torch
-
-    torch.set_num_threads(1)  # a fork of a process whose threads compute would wait for them for ever
-    gc.collect()
-    gc.freeze()
+    forked.import_all(IMPORTED)
