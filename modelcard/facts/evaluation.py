@@ -7,9 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from modelcard.facts.harness import Part, Score, Weights, is_number, read_scores
+from modelcard.facts.average import leaderboard_averages
+from modelcard.facts.details import Details, read_details
+from modelcard.facts.harness import Part, is_number, read_scores
 from modelcard.facts.missing import Artifact, stage_of
+from modelcard.facts.origin import by_hand, told
+from modelcard.facts.scores import Score
 from recipe.errors import UserError
+from recipe.evaluate.subject import Weights
 from recipe.run import Run
 
 FOLDER = "eval"
@@ -23,10 +28,9 @@ class Evaluation:
     """All figures of a run."""
 
     scores: tuple[Score, ...]
-    limited: tuple[str, ...]
-    """What was measured on some of its samples only: `FILE (LIMIT)`."""
-    harness: tuple[str, ...]
-    """The versions that the files say they were made by, if they do."""
+    """Those of the files in order of their paths, and the leaderboard's averages of them."""
+    details: tuple[Details, ...]
+    """What files say beside figures."""
 
 
 def evaluation_files(run: Run) -> list[Path]:
@@ -42,19 +46,18 @@ def read_evaluation(run: Run) -> Evaluation | None:
             same figure.
     """
     scores: dict[tuple[object, ...], Score] = {}
-    limited, harness = [], set()
+    details = []
     for path in evaluation_files(run):
         where = path.relative_to(run.folder).as_posix()
         content = _read(path, where)
         config = content.get("config") if isinstance(content.get("config"), dict) else {}
         assert isinstance(config, dict)
-        weights = _whose(run, content, config, where)
-        _refuse_older(run, content, where)
-        if config.get("limit") is not None:
-            limited.append(f"`{path.relative_to(run.path(FOLDER)).as_posix()}` ({config['limit']})")
-        if made_by := content.get("lm_eval_version") or content.get("git_hash"):
-            harness.add(str(made_by))
-        for score in read_scores(content, config, weights, where):
+        if isinstance(content.get("notus"), dict):
+            origin = told(run, content, config, where)
+        else:
+            origin = by_hand(content, config, _whose(run, content, config, where), where)
+            _refuse_older(run, content, where)
+        for score in read_scores(content, origin):
             key = (score.weights, score.task, score.metric, score.filter, score.shots)
             other = scores.setdefault(key, score)
             if other.value != score.value:
@@ -62,9 +65,12 @@ def read_evaluation(run: Run) -> Evaluation | None:
                     f"{where}: another {score.metric} of {score.task} than in {other.file}; remove the one "
                     "that does not count"
                 )
+        if found := read_details(content, origin, path):
+            details.append(found)
     if not scores:
         return None
-    return Evaluation(tuple(scores.values()), tuple(limited), tuple(sorted(harness)))
+    every = list(scores.values())
+    return Evaluation((*every, *leaderboard_averages(every)), tuple(details))
 
 
 def _read(path: Path, where: str) -> Part:
