@@ -28,7 +28,8 @@ AVERAGE, AVERAGE_METRIC = "open_llm_leaderboard", "average"
 # lm-eval's metrics that are shares, from 0 to 1: people read them in percent.
 SHARES = (
     "acc", "acc_bytes", "acc_mutual_info", "acc_norm", "average", "bypass_acc", "em", "exact_match", "f1",
-    "inst_level_loose_acc", "inst_level_strict_acc", "mc1", "mc2", "pass@1", "prompt_level_loose_acc", "prompt_level_strict_acc",
+    "inst_level_loose_acc", "inst_level_strict_acc", "mc1", "mc2", "pass@1", "prompt_level_loose_acc",
+    "prompt_level_strict_acc",
 )  # fmt: skip
 MMLU_SUBJECTS = 57
 
@@ -65,4 +66,3 @@ LEADERBOARD = (
 def benchmark_of(figure: Figure) -> Benchmark | None:
     """Return which of the leaderboard's seven a figure is."""
     return next((one for one in LEADERBOARD if figure in one.figures), None)
-

@@ -27,7 +27,10 @@ def _figure(benchmark: Benchmark, scores: Sequence[Score]) -> Score | None:
     """Return the benchmark's figure, today's before that of 2023."""
     for figure in benchmark.figures:
         for score in scores:
-            fits = (score.task, score.metric, score.filter) == figure and score.shots in (benchmark.shots, None)
+            fits = (score.task, score.metric, score.filter) == figure and score.shots in (
+                benchmark.shots,
+                None,
+            )
             if fits and score.limit is None and score.parts in (0, MMLU_SUBJECTS):
                 return score
     return None

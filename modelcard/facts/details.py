@@ -156,5 +156,5 @@ def _samples(path: Path, file: str) -> tuple[Sample, ...]:
     try:
         rows = [json.loads(line) for line in lines if line]
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}); evaluate again") from None
+        raise UserError(f"{path.name} beside {file}: not JSON ({error}); evaluate again") from None
     return tuple(Sample(*(read(row, key) for key in ("source", "prompt", "base", "tuned"))) for row in rows)

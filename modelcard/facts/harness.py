@@ -157,7 +157,8 @@ def _version(content: Part, task: str) -> str | None:
 
 def _samples(content: Part, tasks: list[str]) -> int | None:
     counts = [_part(content, "n-samples", task).get("effective") for task in tasks]
-    return sum(counts) if all(isinstance(count, int) for count in counts) else None
+    known = [count for count in counts if isinstance(count, int)]
+    return sum(known) if len(known) == len(tasks) else None
 
 
 def _interval(content: Part, task: str, figure: str) -> tuple[float, float] | None:
@@ -168,10 +169,16 @@ def _interval(content: Part, task: str, figure: str) -> tuple[float, float] | No
 
 
 def _dataset(content: Part, task: str, members: list[str]) -> Dataset:
-    """Return what the file's `notus` says of a task's data, or lm-eval's own configuration; of a group what is alike."""
+    """Return what the file's `notus` says of a task's data, or lm-eval's configuration; of a group what is alike."""
     said = _part(_about(content), "data", task)
-    parts = [said] if said else [_part(_about(content), "data", one) or _configured(content, one) for one in members]
-    return Dataset(*(_alike([part.get(key) for part in parts]) for key in ("path", "config", "split", "revision")))
+    parts = (
+        [said]
+        if said
+        else [_part(_about(content), "data", one) or _configured(content, one) for one in members]
+    )
+    return Dataset(
+        *(_alike([part.get(key) for part in parts]) for key in ("path", "config", "split", "revision"))
+    )
 
 
 def _configured(content: Part, task: str) -> Part:

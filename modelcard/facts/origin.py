@@ -40,7 +40,9 @@ def told(run: Run, content: Part, config: Part, where: str) -> Origin:
     """
     about: Part = content["notus"]
     if about.get("format") != FORMAT:
-        raise UserError(f"{where}: format {about.get('format')}, and not {FORMAT}: another Notus wrote it; {MEASURE}")
+        raise UserError(
+            f"{where}: format {about.get('format')}, and not {FORMAT}: another Notus wrote it; {MEASURE}"
+        )
     weights: Weights = _get(about, where, "weights")
     if about.get("science") != run.recipe.science_sha256:
         raise UserError(
