@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from commandline import data, hub, look, release, stages
+from commandline import data, evaluate, hub, look, release, stages
 from recipe.errors import ending_signals, exit_on_mistake, signals_given
 
 ENVIRONMENT = {
@@ -67,6 +67,7 @@ for _name, _does, _commands in _GROUPS:
     for _called, _command in _commands:
         _group.command(name=_called)(_command)
     app.add_typer(_group, name=_name)
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def main() -> None:

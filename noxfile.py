@@ -122,6 +122,12 @@ def merge(session: nox.Session) -> None:
 
 
 @nox.session
+def evaluate(session: nox.Session) -> None:
+    """Measure a run, and its base: `-- RECIPE --suite NAME --against base`."""
+    notus(session, "evaluate")
+
+
+@nox.session
 def card(session: nox.Session) -> None:
     """Write the model cards of a run."""
     notus(session, "card")
@@ -172,6 +178,7 @@ def lock(session: nox.Session) -> None:
         session.log(
             "keeping what is locked; `-- --upgrade` takes the newest of all that pyproject.toml leaves open"
         )
+    command += ["--extra", "evaluate", "--extra", "chat"]
     session.run(*command, "--extra", "cuda", "--output-file", LOCK.name, *session.posargs, external=True)
     # uv does not read pip's settings: where they have a wheel of torch for CPUs, that is the one to lock.
     links = os.environ.get("PIP_FIND_LINKS")
@@ -224,7 +231,12 @@ def install(session: nox.Session) -> None:
     locked = ["--constraint", locked_versions()]
     groups = ["--group", "dev", "--group", "test"]
     # torch first and alone: a wheel of it that is at hand is then kept by all that needs torch.
-    install_once(session, ENVIRONMENT, settings, [[TORCH, *locked], ["--editable", ".", *groups, *locked]])
+    install_once(
+        session,
+        ENVIRONMENT,
+        settings,
+        [[TORCH, *locked], ["--editable", ".[evaluate,chat]", *groups, *locked]],
+    )
 
 
 def install_host(session: nox.Session) -> None:

@@ -90,9 +90,11 @@ def doctor(
 
 def recipe_show(recipe: RecipeName = "smoke", set_: Set = None, as_json: Json = False) -> None:
     """Print a recipe with all that it extends, by section."""
+    from recipe.schema import SECTIONS
+
     loaded = work.load(recipe, set_)
     reporter = work.reporter_for(False, as_json)
-    for section in ("science", "execution", "release"):
+    for section in SECTIONS:
         reporter.head(section)
         reporter.table(
             ("key", "value"), _cells(getattr(loaded, section).model_dump(mode="json")), right=False

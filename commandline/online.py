@@ -42,7 +42,7 @@ def bring_release(
 
     opened = Run(folder_of(loaded, run), loaded, nodes)
     signature = stage_of(opened, signer, hub=where, with_data=data)
-    return bring_stages(opened, (*all_stages(data), *([signature] if signature else ())), reporter)
+    return bring_stages(opened, (*all_stages(loaded, data), *([signature] if signature else ())), reporter)
 
 
 def preflight(loaded: "Recipe", data: bool) -> None:
@@ -67,7 +67,7 @@ def pass_gate(
 
     opened = open_run(loaded, run)
     signature = stage_of(opened, signer, hub=where, with_data=data)
-    stages = (*all_stages(data), *([signature] if signature else ()))
+    stages = (*all_stages(loaded, data), *([signature] if signature else ()))
     with patient(reporter) as hub:
         return gate(candidate(opened, stages, hub, with_data=data), reporter)
 
@@ -95,7 +95,7 @@ def release_plan(
     from publish.release import plan_release, show_plan
 
     opened = open_run(loaded, run)
-    missing = [stage.name for stage in all_stages(data) if not opened.is_current(stage)]
+    missing = [stage.name for stage in all_stages(loaded, data) if not opened.is_current(stage)]
     if missing:
         raise UserError(
             f"{opened.folder}: {', '.join(missing)} not done yet, so what would be published is not known; run "

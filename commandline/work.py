@@ -58,17 +58,23 @@ def with_data(loaded: "Recipe", run: Path | None, asked: bool, hub: str | None =
     return goes_along(loaded, folder_of(loaded, run), asked=asked, hub=hub)
 
 
-def all_stages(data: bool) -> tuple["Stage", ...]:
-    """Return every stage but the signature's, with the data set's where the pairs go along."""
+def all_stages(loaded: "Recipe", data: bool) -> tuple["Stage", ...]:
+    """Return every stage of a recipe but the signature's, with the data set's where the pairs go along.
+
+    Of its evaluations those that need nothing from outside.
+    """
     from modelcard.dataset.stage import STAGE as DATASET
     from modelcard.stage import STAGE, STAGE_WITH_DATA
     from publish import provenance
+    from recipe.evaluate.stage import evaluations_of
     from recipe.stages import CURATE, STAGES
 
+    measured = evaluations_of(loaded)
     if not data:
-        return (*STAGES, STAGE, provenance.STAGE)
+        return (*STAGES, *measured, STAGE, provenance.STAGE)
     place = STAGES.index(CURATE) + 1  # what it lacks is found before hours of training
-    return (*STAGES[:place], DATASET, *STAGES[place:], STAGE_WITH_DATA, provenance.STAGE_WITH_DATA)
+    made = (*STAGES[:place], DATASET, *STAGES[place:])
+    return (*made, *measured, STAGE_WITH_DATA, provenance.STAGE_WITH_DATA)
 
 
 def bring_upto(
@@ -130,6 +136,7 @@ def in_image(
     data: bool = False,
     release: tuple[bool, bool] = (False, False),
     signer: "Signer | None" = None,
+    evaluate: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     as_json: bool,
 ) -> bool:
     """Do a command in the image if that is where the stages are to run. Return whether it was done there."""
@@ -153,6 +160,8 @@ def in_image(
         dry_run=release[0],
         force=release[1],
         key=signer.key if signer else None,
+        suites=evaluate[0],
+        options=evaluate[1],
         quiet=reporter.quiet,
         as_json=as_json,
     )
@@ -185,11 +194,24 @@ def bring(
     """Bring the stages up to one, here. Return what each did."""
     from recipe.run import Run
 
-    every = all_stages(data)
+    every = all_stages(loaded, data)
     # With the cards comes what is published beside them: what a release will be is then known.
     last = {"curate": "dataset" if data else "curate", "card": "provenance"}.get(upto, upto)
     wanted = every[: [stage.name for stage in every].index(last) + 1]
     return bring_stages(Run(folder_of(loaded, run), loaded, nodes), wanted, reporter)
+
+
+def bring_evaluations(
+    loaded: "Recipe", run: Path | None, reporter: "Reporter", evaluations: "Sequence[Stage]"
+) -> dict[str, Any]:
+    """Bring evaluations up, and what has to be there before them. Return what each stage did."""
+    from recipe.run import Run
+    from recipe.stages import STAGES, UPTO_TRAIN
+
+    merged = any("merge" in stage.needs for stage in evaluations)
+    return bring_stages(
+        Run(folder_of(loaded, run), loaded), (*(STAGES if merged else UPTO_TRAIN), *evaluations), reporter
+    )
 
 
 def bring_stages(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") -> dict[str, Any]:
@@ -228,6 +250,7 @@ def get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") ->
 
     hush_libraries(bars=reporter.console.is_terminal and not reporter.quiet)
     from recipe.disk import refuse_full_disk
+    from recipe.evaluate.stage import suite_of
     from recipe.fetch import to_download
     from recipe.plan import make_plan
 
@@ -239,6 +262,10 @@ def get_ready(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter") ->
         from modelcard.banner import read_banner
 
         read_banner(loaded.release)  # before hours of training
+    for name in missing:  # before hours of training
+        if measured := suite_of(name):
+            suite, weights = measured
+            suite.load().check(opened, weights)
     if missing:
         plan = make_plan(loaded, count=False)
         needed = {opened.folder: sum(plan.disk.get(name, 0) for name in missing)}
@@ -297,5 +324,5 @@ def show_plan_of(
 
     measured = (folder, RUNS / loaded.name)
     plan = make_plan(loaded, folders=measured, nodes=nodes.count)
-    stages = (*all_stages(data), *([signed_by(signer, with_data=data)] if signer else ()))
+    stages = (*all_stages(loaded, data), *([signed_by(signer, with_data=data)] if signer else ()))
     return show_plan(loaded, plan, folder, stages, reporter)

@@ -1,7 +1,8 @@
 """A command of Notus, done in the image: in containers that have a network only where they need one.
 
-`fetch` and `publish` get the network and the token. Everything between them gets the GPUs, and neither. The key that
-signs is in the container that publishes only.
+`fetch` and `publish` get the network and the token, and so does an evaluation whose data or judge are elsewhere.
+Everything between them gets the GPUs, and neither. The key that signs is in the container that publishes only, that of
+a judge in the one that evaluates.
 """
 
 import json
@@ -28,6 +29,8 @@ from container.room import hub_cache
 from publish.keys import password
 from recipe.code import TAGGED, commit_of_tag
 from recipe.errors import UserError
+from recipe.evaluate.stage import evaluations_of
+from recipe.evaluate.suite import SUITES
 from recipe.load import build_recipe, dump_resolved
 from recipe.nodes import ALONE, Nodes
 from recipe.progress import Reporter
@@ -37,10 +40,11 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
-TOKEN = "/run/secrets/hf_token"
+TOKEN, JUDGE_KEY = "/run/secrets/hf_token", "/run/secrets/judge_key"
 SIGNING_KEY, SIGNING_PASSWORD = "/run/secrets/signing_key", "/run/secrets/signing_password"
 WHERE_SECRETS_LIE = {  # the variables that lead to them
     TOKEN: "HF_TOKEN_PATH",
+    JUDGE_KEY: "NOTUS_JUDGE_KEY_PATH",
     SIGNING_KEY: "NOTUS_SIGNING_KEY",
     SIGNING_PASSWORD: "NOTUS_SIGNING_PASSWORD_PATH",
 }
@@ -49,6 +53,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 ONLINE = (
     "HF_ENDPOINT",
     "HF_HUB_DISABLE_XET",
+    "OPENAI_BASE_URL",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -77,6 +82,8 @@ class Order:
         dry_run: Only look at what publishing would do.
         force: Publish over what is of another base.
         key: The private key that signs the release.
+        suites: That are to be measured.
+        options: Of the command that does.
         quiet: Say nothing but warnings.
         as_json: Answer with one JSON object.
     """
@@ -91,6 +98,8 @@ class Order:
     dry_run: bool = False
     force: bool = False
     key: Path | None = None
+    suites: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     quiet: bool = False
     as_json: bool = False
 
@@ -107,6 +116,7 @@ class Phase:
     def online(self) -> bool:
         """Whether it reaches the Hub, and so has the token."""
         return self.network != "none" and self.arguments[0] in {
+            "evaluate",
             "fetch",
             "publish",
             "release",
@@ -146,7 +156,11 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
         found.append(Phase(("train", *_nodes(order.nodes)), network="host", gpus=gpus))
         if not order.nodes.first or order.command == "train":
             return found
-    if order.command not in {"fetch", "verify"}:
+    if order.command == "evaluate":
+        # Benchmarks' data and judges are elsewhere.
+        outside = any(not SUITES[name].alone for name in order.suites)
+        found.append(Phase(("evaluate", *order.options), network="bridge" if outside else "none", gpus=gpus))
+    elif order.command not in {"fetch", "verify"}:
         upto = "card" if order.command in {"publish", "run"} else order.command
         found.append(Phase((upto, *(data if upto in {"curate", "card"} else ())), gpus=gpus))
     if order.command in {"publish", "run", "verify"}:
@@ -197,6 +211,8 @@ def do(order: Order, image_name: str | None, reporter: Reporter) -> dict[str, An
                 if phase.arguments[0] in STAGES:
                     last = BRINGS.get(phase.arguments[0], phase.arguments[0])
                     reported = STAGES[: STAGES.index(last) + 1]
+                    if "card" in reported:
+                        reported += tuple(stage.name for stage in evaluations_of(order.recipe))
     return answers
 
 
@@ -223,7 +239,8 @@ def _job(
         for key, source in zip(SOURCES, _sources(order.recipe), strict=True):
             if source == "local":
                 inside |= readable(whole_path(getattr(order.recipe.science, key)), user)
-        for file in (*order.recipe.science.files, *_banner(order.recipe)):
+        local = order.recipe.evaluation.benchmark_data.values() if phase.arguments[0] == "evaluate" else ()
+        for file in (*order.recipe.science.files, *_banner(order.recipe), *local):
             inside |= readable(whole_path(file), user)
     if phase.online:
         environment |= {key: os.environ[key] for key in ONLINE if key in os.environ}
@@ -231,7 +248,7 @@ def _job(
         environment |= OFFLINE
     inside |= secrets
     environment |= {WHERE_SECRETS_LIE[path]: path for path in secrets}
-    if "hub" in _sources(order.recipe):
+    if "hub" in _sources(order.recipe) or (phase.arguments[0] == "evaluate" and phase.online):
         environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
     if order.nodes.restarts:
         environment["PET_MAX_RESTARTS"] = str(order.nodes.restarts)
@@ -259,6 +276,12 @@ def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict
     with ExitStack() as stack:
         if phase.online and (token := stack.enter_context(token_file(user))):
             found[TOKEN] = token
+        if (
+            phase.online
+            and phase.arguments[0] == "evaluate"
+            and (judge_key := os.environ.get("OPENAI_API_KEY"))
+        ):
+            found[JUDGE_KEY] = stack.enter_context(secret_file(judge_key.encode(), user))
         if phase.signs and order.key:
             found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
             if secret := password():
@@ -271,7 +294,7 @@ def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, boo
     mounts = {made(order.run, user, "--run"): True}
     if "--hub-root" in phase.arguments and order.hub == "local":
         mounts[made(order.hub_root, user, "--hub-root")] = True
-    if "hub" in _sources(order.recipe):
+    if "hub" in _sources(order.recipe) or (phase.arguments[0] == "evaluate" and phase.online):
         mounts[made(hub_cache(), user, "HF_HUB_CACHE")] = phase.online
     if phase.gpus:
         mounts[made(compiled_cache(), user, "XDG_CACHE_HOME")] = True
@@ -315,7 +338,9 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
     files = recipe.science.with_files(lambda name: str(whole_path(name)))
     for name in _banner(recipe):
         local["banner"] = str(whole_path(name))
-    return build_recipe(recipe.name, {**recipe.flat(), **local, **files}, where=recipe.name)
+    benchmarks = {task: str(whole_path(name)) for task, name in recipe.evaluation.benchmark_data.items()}
+    whole = {**local, **files, "benchmark_data": benchmarks}
+    return build_recipe(recipe.name, {**recipe.flat(), **whole}, where=recipe.name)
 
 
 def _banner(recipe: Recipe) -> tuple[str, ...]:

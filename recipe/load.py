@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from recipe.errors import UserError
-from recipe.schema import SECTION_OF, SECTIONS, Execution, Recipe, Release, Science, is_commit, source_of
+from recipe.schema import SECTION_OF, SECTIONS, Recipe, Science, is_commit, source_of
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -149,12 +149,10 @@ def build_recipe(name: str, values: Mapping[str, Any], *, where: str) -> Recipe:
             raise UserError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
         sections[SECTION_OF[key]][key] = value
     try:
-        return Recipe(
-            name=name,
-            science=Science.model_validate(sections["science"]),
-            execution=Execution.model_validate(sections["execution"]),
-            release=Release.model_validate(sections["release"]),
-        )
+        checked: dict[str, Any] = {
+            section: SECTIONS[section].model_validate(found) for section, found in sections.items()
+        }
+        return Recipe(name=name, **checked)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from None
 

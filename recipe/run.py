@@ -1,6 +1,6 @@
 """The run folder and its manifest: stages that only add, atomically, and know when they have nothing to do.
 
-A stage owns some top-level names of the run folder. It writes them aside, in `.STAGE.partial`, and they are
+A stage owns some paths of the run folder. It writes them aside, in `.STAGE.partial`, and they are
 renamed into place before its entry goes into `manifest.json`. An entry names the sha256 of all that the
 stage read and wrote, so a stage whose inputs are as they were does nothing, and one that was killed
 anywhere is simply run again.
@@ -43,11 +43,11 @@ class Stage:
         name: What the command line and the manifest call it.
         does: One line for the plan.
         needs: The names of the stages whose outputs it reads.
-        outputs: The top-level names of the run folder that it owns.
+        outputs: The paths of the run folder that it owns.
         reads: What of the recipe decides its outputs: sections, or `section.key`.
         work: Writes the outputs into the folder it is given and returns the lines to print, by label.
         outside: One sha256 over what it reads from outside the run folder, if it does.
-        scratch: The top-level names of the run folder that it works with until it is done.
+        scratch: The paths of the run folder that it works with until it is done.
         lost: Whether something that it left outside of the run folder is gone, as on another machine.
     """
 
@@ -240,17 +240,25 @@ class Run:
             shutil.rmtree(self.path(name), ignore_errors=True)
 
     def _move_in(self, stage: Stage, partial: Path) -> None:
-        written = {path.name for path in partial.iterdir()}
-        if written != set(stage.outputs):
-            message = f"stage {stage.name} owns {sorted(stage.outputs)} but wrote {sorted(written)}"
+        owned = [Path(name) for name in stage.outputs]
+        written = {path.relative_to(partial) for path in partial.rglob("*")}
+        foreign = {
+            path
+            for path in written
+            if not any(path.is_relative_to(one) or one.is_relative_to(path) for one in owned)
+        }
+        if foreign or not written.issuperset(owned):
+            message = f"stage {stage.name} owns {sorted(stage.outputs)} but wrote {sorted(map(str, written))}"
             raise RuntimeError(message)
         self._record(stage.name, None)  # from here on the stage is not done, whatever lies there
         for name in stage.outputs:
             target = self.path(name)
             if target.is_dir():
                 shutil.rmtree(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
             (partial / name).replace(target)
-        partial.rmdir()
+            flush_folder(target.parent)
+        shutil.rmtree(partial)
         flush_folder(self.folder)
 
     def _record(self, name: str, entry: dict[str, Any] | None) -> None:
@@ -268,6 +276,7 @@ class Run:
         sections = {
             "science": self.recipe.science.canonical(),
             "execution": self.recipe.execution.model_dump(mode="json"),
+            "evaluation": self.recipe.evaluation.model_dump(mode="json"),
             "release": self.recipe.release.model_dump(mode="json"),
         }
         read = {}

@@ -1,5 +1,7 @@
 """A recipe: its *science* decides which model comes out, its *execution* only how fast and where.
 
+How the model is measured (*evaluation*) and what it is called (*release*) decide neither.
+
 A recipe is flat YAML with the alignment-handbook's own key names; `SECTION_OF` sorts each key into its
 section. Code that reads one section never reads the other, but where they meet: in the plan, and in what the trainer
 is told.
@@ -14,9 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from recipe.evaluation import Evaluation
 from recipe.gpus import GPUS, gpu_named
+from recipe.section import Positive, Section
 
-Positive = Annotated[int, Field(gt=0)]
 Source = Literal["builtin", "local", "hub"]
 BUILTIN = "builtin:"
 MASKING = ("eager", "sdpa")  # implementations of attention that can hide a token from the others
@@ -62,11 +65,7 @@ def is_commit(revision: str) -> bool:
     return len(revision) == 40 and all(character in "0123456789abcdef" for character in revision)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Science(_Section):
+class Science(Section):
     """What decides the model: base, data, template, LoRA, DPO, optimizer, order of the data, seed."""
 
     # base
@@ -222,7 +221,7 @@ class Science(_Section):
         )
 
 
-class Execution(_Section):
+class Execution(Section):
     """How fast and where: devices, micro-batches, memory, logs. Another execution, the same losses."""
 
     runtime: Literal["venv", "docker"] = "venv"  # docker: the stages run in the image, without a network
@@ -283,7 +282,7 @@ class Execution(_Section):
         return value
 
 
-class Release(_Section):
+class Release(Section):
     """Names: what the model is called and where it goes. No number of the model depends on them."""
 
     model_name: str
@@ -315,6 +314,7 @@ class Recipe(BaseModel):
     name: str
     science: Science
     execution: Execution
+    evaluation: Evaluation
     release: Release
 
     @model_validator(mode="after")
@@ -337,12 +337,17 @@ class Recipe(BaseModel):
         """Return every key and its value, in the sections' order, as a recipe file would have them."""
         return {
             key: value
-            for section in (self.science, self.execution, self.release)
+            for section in (self.science, self.execution, self.evaluation, self.release)
             for key, value in section.model_dump(mode="json").items()
         }
 
 
-SECTIONS: Mapping[str, type[_Section]] = {"science": Science, "execution": Execution, "release": Release}
+SECTIONS: Mapping[str, type[Section]] = {
+    "science": Science,
+    "execution": Execution,
+    "evaluation": Evaluation,
+    "release": Release,
+}
 SECTION_OF: Mapping[str, str] = {key: name for name, cls in SECTIONS.items() for key in cls.model_fields}
 
 

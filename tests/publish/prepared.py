@@ -28,5 +28,5 @@ def prepared(
     """Copy the run and bring it up to its provenance."""
     run = copied(trained, tiny, folder, overrides)
     with run.locked():
-        run.bring(all_stages(with_data), Reporter(quiet=True))
+        run.bring(all_stages(run.recipe, with_data), Reporter(quiet=True))
     return run

@@ -77,7 +77,7 @@ def bring(run: Run, signer: Signer | None, **of: Any) -> dict[str, object]:
     stage = signing.stage_of(run, signer, **of)
     assert stage is not None
     with run.locked():
-        return run.bring([*all_stages(False), stage], Reporter(quiet=True))["signature"]
+        return run.bring([*all_stages(run.recipe, False), stage], Reporter(quiet=True))["signature"]
 
 
 def signature(run: Run, kind: str = "adapter") -> bytes:

@@ -1,0 +1,194 @@
+"""The commands that measure a model, or take in what others measured."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from commandline import work
+from commandline.options import Image, Json, Quiet, RecipeName, RunFolder, Runtime, Set
+from recipe.errors import UserError
+from recipe.evaluation import SUITE_NAMES
+
+if TYPE_CHECKING:
+    from recipe.evaluate.subject import Weights
+    from recipe.progress import Reporter
+    from recipe.schema import Recipe
+
+
+class MeasureUnlessNamed(TyperGroup):
+    """`evaluate RECIPE ...` measures; `evaluate import ...` is the one command that is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in that goes without saying."""
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [MEASURE, *args]
+        return super().parse_args(ctx, args)
+
+
+MEASURE = "measure"
+
+
+def measure(
+    recipe: RecipeName = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", metavar="NAME", help=f"Of {', '.join(SUITE_NAMES)}. [default: the recipe's]"),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="base", help="Measure the base alone too.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="`adapter`, over its base, or `merged`.")
+    ] = "adapter",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Take so many samples of each task, for a try.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print tasks, shots, metrics, data and requests; do nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to what a judge costs, as it is estimated.")
+    ] = False,
+    runtime: Runtime = None,
+    image: Image = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a model, and its base beside it, by suites; the results lie in the run's `eval/`."""
+    from recipe.evaluate.stage import evaluation
+
+    overrides = [*(set_ or ()), *([f"evaluate_limit={limit}"] if limit else ())]
+    loaded, reporter = work.load(recipe, overrides), work.reporter_for(quiet, as_json)
+    suites = _suites(suite, loaded)
+    subjects = _subjects(weights, against)
+    if dry_run:
+        work.answer(show_suites(loaded, run, suites, subjects, reporter), as_json)
+        return
+    order = [
+        *(part for name in suites for part in ("--suite", name)),
+        *(("--against", against) if against else ()),
+        "--weights", weights, *(["--yes"] if yes else []),
+    ]  # fmt: skip
+    if work.in_image(
+        "evaluate",
+        loaded,
+        run,
+        (runtime, image),
+        reporter,
+        evaluate=(tuple(suites), tuple(order)),
+        as_json=as_json,
+    ):
+        return
+    wanted = [evaluation(name, whose, yes=yes) for name in suites for whose in subjects]
+    work.answer(work.bring_evaluations(loaded, run, reporter, wanted), as_json)
+
+
+def take_in(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Results of lm-eval, alpaca_eval, MT-Bench.")
+    ],
+    recipe: Annotated[str, typer.Option("--recipe", help="Whose run they are of.")] = "smoke",
+    set_: Set = None,
+    run: RunFolder = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="`adapter`, `merged` or `base`, where the files don't say."),
+    ] = None,
+    called: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What the model is called in them.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Take existing results into the run, as they are."""
+    from recipe.evaluate.imports import import_files  # type: ignore[import-untyped]
+
+    loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
+    opened = work.open_run(loaded, run)
+    with opened.locked():
+        work.answer(import_files(opened, files, reporter, weights=_weights(weights), called=called), as_json)
+
+
+def show_suites(
+    loaded: "Recipe", run: Path | None, suites: list[str], subjects: "list[Weights]", reporter: "Reporter"
+) -> dict[str, Any]:
+    """Print what suites would do, and return it."""
+    from dataclasses import asdict
+
+    from recipe.evaluate.suite import SUITES
+
+    opened, told = work.open_run(loaded, run), {}
+    for name in suites:
+        suite = SUITES[name]
+        module = suite.load()
+        module.check(opened, subjects[0])
+        lines = list(module.plan(opened))
+        reporter.head(f"{name}: {suite.does}; on {' and '.join(subjects)}")
+        reporter.table(
+            ("task", "shots", "metric", "data", "requests"),
+            [
+                (
+                    line.task,
+                    "-" if line.shots is None else line.shots,
+                    line.metric,
+                    line.data,
+                    _requests(line.requests, line.exact),
+                )
+                for line in lines
+            ],
+            right=False,
+        )
+        for note in dict.fromkeys(line.note for line in lines if line.note):
+            reporter.say(f"  {note}")
+        counted = [line.requests for line in lines if line.requests is not None]
+        exact = all(line.exact for line in lines)
+        reporter.say(f"  {_requests(sum(counted) * len(subjects), exact)} requests in all")
+        told[name] = [asdict(line) for line in lines]
+    return {"plan": told, "subjects": list(subjects)}
+
+
+def _requests(count: int | None, exact: bool) -> str:
+    return "-" if count is None else f"{count:,}" if exact else f"about {count:,}"
+
+
+def _suites(named: list[str] | None, loaded: "Recipe") -> list[str]:
+    for name in named or ():
+        if name not in SUITE_NAMES:
+            raise UserError(f"--suite {name}: must be one of {', '.join(SUITE_NAMES)}")
+    found = list(dict.fromkeys(named or loaded.evaluation.suites))
+    if not found:
+        raise UserError(
+            f"{loaded.name} names no suites to `evaluate`; name some with --suite: {', '.join(SUITE_NAMES)}"
+        )
+    return found
+
+
+def _subjects(weights: str, against: str | None) -> "list[Weights]":
+    if weights not in {"adapter", "merged"}:
+        raise UserError(
+            f"--weights {weights}: must be adapter or merged; the base is measured with --against base"
+        )
+    if against not in {None, "base"}:
+        raise UserError(f"--against {against}: must be base")
+    whose = _weights(weights)
+    assert whose is not None
+    return [whose, "base"] if against else [whose]
+
+
+def _weights(named: str | None) -> "Weights | None":
+    if named not in {None, "adapter", "merged", "base"}:
+        raise UserError(f"--weights {named}: must be adapter, merged or base")
+    return named  # type: ignore[return-value]
+
+
+app = typer.Typer(
+    cls=MeasureUnlessNamed,
+    help="Measure a model: `evaluate RECIPE --suite NAME`; or take in results: `evaluate import FILE...`.",
+    no_args_is_help=False,
+)
+app.command(MEASURE)(measure)
+app.command("import")(take_in)

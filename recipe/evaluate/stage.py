@@ -1,0 +1,87 @@
+"""The stages of evaluation: one a suite and subject. Each ends up whole in `eval/SUITE/WEIGHTS`."""
+
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from recipe.disk import tree_sha256
+from recipe.evaluate.result import FOLDER
+from recipe.evaluate.subject import Subject, Weights
+from recipe.evaluate.suite import SUITES, Evaluating, Suite
+from recipe.progress import Reporter
+from recipe.run import Run, Stage
+from recipe.schema import Recipe, canonical_sha256, whole_path
+
+PREFIX = "evaluate-"
+
+
+def name_of(suite: str, weights: Weights) -> str:
+    """Return the name of a stage: `evaluate-smoke`, `evaluate-smoke-base`."""
+    return PREFIX + suite + ("" if weights == "adapter" else f"-{weights}")
+
+
+def evaluation(suite: str, weights: Weights = "adapter", *, yes: bool = False) -> Stage:
+    """Return the stage of a suite on a subject.
+
+    Args:
+        suite: Its name.
+        weights: Whose.
+        yes: Whether what it costs was agreed to.
+    """
+    known, name = SUITES[suite], name_of(suite, weights)
+    return Stage(
+        name=name,
+        does=known.does
+        + {"adapter": "", "merged": ", the merged weights", "base": ", the base alone"}[weights],
+        needs=("fetch", "curate", "train", *(("merge",) if weights == "merged" else ())),
+        outputs=(f"{FOLDER}/{suite}/{weights}",),
+        reads=("science", *(f"evaluation.{key}" for key in known.reads)),
+        work=partial(_work, known, weights, yes),
+        outside=_local_data if "benchmark_data" in known.reads else None,
+        scratch=(_kept(name),),
+    )
+
+
+def evaluations_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """Return the stages that a recipe's evaluation takes and that need nothing from outside of the run."""
+    found = []
+    for suite in recipe.evaluation.suites:
+        if SUITES[suite].alone:
+            found.append(evaluation(suite))
+            if recipe.evaluation.against_base(suite):
+                found.append(evaluation(suite, "base"))
+    return tuple(found)
+
+
+def suite_of(stage: str) -> tuple[Suite, Weights] | None:
+    """Return the suite and the weights that a stage's name is of, if it is one of these."""
+    for suite in SUITES.values():
+        for weights in get_args(Weights):
+            if stage == name_of(suite.name, weights):
+                return suite, weights
+    return None
+
+
+def _work(
+    suite: Suite, weights: Weights, yes: bool, run: Run, out: Path, reporter: Reporter
+) -> dict[str, object]:
+    module = suite.load()
+    module.check(run, weights)
+    folder, kept = out / FOLDER / suite.name / weights, run.path(_kept(name_of(suite.name, weights)))
+    folder.mkdir(parents=True)
+    kept.mkdir(exist_ok=True)
+    return module.measure(Evaluating(suite.name, Subject(run, weights), folder, kept, reporter, yes))
+
+
+def _local_data(run: Run) -> str:
+    """Return one sha256 over the local files that take the place of benchmarks' data sets."""
+    found = {}
+    for task, name in run.recipe.evaluation.benchmark_data.items():
+        place = whole_path(name)
+        facts = tree_sha256(place.parent, place.name) if place.exists() else {}
+        found[task] = {file: about["sha256"] for file, about in facts.items()}
+    return canonical_sha256(found)
+
+
+def _kept(name: str) -> str:
+    return f".{name}"
