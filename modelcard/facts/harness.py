@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from recipe.errors import UserError
-from recipe.evaluate.whose import Weights
+from recipe.evaluate.subject import Weights
 
 Part = dict[str, Any]
 Figures = dict[tuple[str, str], tuple[float, float | None]]
