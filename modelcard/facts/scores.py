@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from recipe.evaluate.whose import Weights
+from recipe.evaluate.subject import Weights
 
 LOADERS = ("arrow", "csv", "json", "parquet", "text")  # a task of local files has one of these as its path
 

@@ -8,13 +8,13 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from recipe.disk import read_json
 from recipe.errors import UserError
+from recipe.evaluate.subject import Weights
 from recipe.run import Run
 
-Weights = Literal["adapter", "merged", "base"]
 TUNED: tuple[Weights, ...] = ("adapter", "merged")
 Content = dict[str, Any]
 
