@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelcard.facts.harness import Part
-from modelcard.facts.missing import missing
+from modelcard.facts.origin import MEASURE
 from modelcard.facts.scores import Origin
 from recipe.errors import UserError
 
@@ -123,7 +123,7 @@ class _Reading:
 
     def __call__(self, part: Part, key: str) -> Any:
         if key not in part:
-            raise missing(key, self.file)
+            raise UserError(f"{self.file}: its details have no {key}; {MEASURE}")
         return part[key]
 
 
@@ -156,5 +156,5 @@ def _samples(path: Path, file: str) -> tuple[Sample, ...]:
     try:
         rows = [json.loads(line) for line in lines if line]
     except json.JSONDecodeError as error:
-        raise UserError(f"{path.name} beside {file}: not JSON ({error}); evaluate again") from None
+        raise UserError(f"{path.name} beside {file}: not JSON ({error}); {MEASURE}") from None
     return tuple(Sample(*(read(row, key) for key in ("source", "prompt", "base", "tuned"))) for row in rows)

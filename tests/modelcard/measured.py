@@ -89,14 +89,25 @@ class Measured:
             "from": "2026-03-02", "to": "2026-03-03", "without_verdict": 3,
         }  # fmt: skip
         alpaca = figures(
-            "alpaca_eval", {"win_rate": (win_rate, 1.12), "discrete_win_rate": (win_rate + 0.1, None)}, samples=802
+            "alpaca_eval",
+            {"win_rate": (win_rate, 1.12), "discrete_win_rate": (win_rate + 0.1, None)},
+            samples=802,
         )
         bench = figures(
             "mt_bench",
             {"score": (score, None), "first_turn": (score + 0.2, None), "second_turn": (score - 0.2, None)},
             samples=160,
         )
-        categories = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+        categories = (
+            "writing",
+            "roleplay",
+            "reasoning",
+            "math",
+            "coding",
+            "extraction",
+            "stem",
+            "humanities",
+        )
         return [
             self._write(
                 "chat", "alpaca_eval", alpaca, ALPACA_EVAL, judge=judge,
@@ -117,7 +128,10 @@ class Measured:
     def preference(self, samples: int = 8) -> Path:
         """Write the held-out pairs' file; of tuned weights with answers beside the base's."""
         tuned = self.weights != "base"
-        values: dict[str, tuple[float, float | None]] = {"likelier": (0.55, None), "likelier_per_token": (0.59, None)}
+        values: dict[str, tuple[float, float | None]] = {
+            "likelier": (0.55, None),
+            "likelier_per_token": (0.59, None),
+        }
         intervals = {"likelier,none": [0.43, 0.67], "likelier_per_token,none": [0.47, 0.71]}
         details: dict[str, Any] = {"pairs": 64, "chosen_longer": 0.625}
         if tuned:
