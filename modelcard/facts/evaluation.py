@@ -1,21 +1,15 @@
 """Benchmark figures from the JSON files in `eval/`: whose they are, and that no two contradict each other."""
 
 import json
-import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from modelcard.facts.harness import Part, Score, Weights, is_number, read_scores
-from modelcard.facts.missing import Artifact, stage_of
+from modelcard.facts.harness import Part, Score, read_scores
 from recipe.errors import UserError
+from recipe.evaluate.whose import part, refuse_older, whose
 from recipe.run import Run
 
 FOLDER = "eval"
-ADAPTER_KEYS = ("peft", "delta")
-MODEL_KEYS = ("pretrained", "model", "model_name", "path")
-ON_THE_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -46,10 +40,9 @@ def read_evaluation(run: Run) -> Evaluation | None:
     for path in evaluation_files(run):
         where = path.relative_to(run.folder).as_posix()
         content = _read(path, where)
-        config = content.get("config") if isinstance(content.get("config"), dict) else {}
-        assert isinstance(config, dict)
-        weights = _whose(run, content, config, where)
-        _refuse_older(run, content, where)
+        config = part(content, "config")
+        weights = whose(run, content, where)
+        refuse_older(run, content.get("date"), where)
         if config.get("limit") is not None:
             limited.append(f"`{path.relative_to(run.path(FOLDER)).as_posix()}` ({config['limit']})")
         if made_by := content.get("lm_eval_version") or content.get("git_hash"):
@@ -77,65 +70,3 @@ def _read(path: Path, where: str) -> Part:
         raise UserError(f"{where}: no results of lm-evaluation-harness; remove it from the run folder")
     found: Part = content
     return found
-
-
-def _whose(run: Run, content: Part, config: Part, where: str) -> Weights:
-    """Return which of this run's weights a file is about.
-
-    Raises:
-        UserError: It names another model, or none.
-    """
-    arguments = _arguments(config)
-    # What is laid over a model decides; today's `model_name` is that of the model below.
-    above = [arguments[key] for key in ADAPTER_KEYS if arguments.get(key)]
-    named = above or [
-        *(arguments.get(key) for key in MODEL_KEYS), content.get("model_name"), config.get("model_name"),
-    ]  # fmt: skip
-    names = [name for name in named if isinstance(name, str) and name]
-    release = run.recipe.release
-    ours: dict[Weights, str] = {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id}
-    for weights, repo_id in ours.items():
-        folder = run.path(weights)
-        for name in names:
-            place = Path(name)
-            seen_from_elsewhere = place.parts[-2:] == (folder.absolute().parent.name, folder.name)
-            if name == repo_id or place.absolute() == folder.absolute() or seen_from_elsewhere:
-                if above:
-                    _refuse_other_base(run, arguments.get("pretrained"), where)
-                return weights
-    said = f"of {names[0]}" if names else "does not say of which model"
-    raise UserError(
-        f"{where}: {said}, and not of this run's model ({release.hub_model_id}, {release.hub_merged_model_id}, or the "
-        "run's adapter or merged folder); remove it"
-    )
-
-
-def _arguments(config: Part) -> dict[str, Any]:
-    """Return what the model was asked for by."""
-    found = config.get("model_args") or {}
-    if isinstance(found, str):
-        pairs = (one.partition("=") for one in found.split(","))
-        return {key.strip(): value.strip() for key, _, value in pairs}
-    return found if isinstance(found, dict) else {}
-
-
-def _refuse_other_base(run: Run, name: object, where: str) -> None:
-    """Refuse figures of the adapters over another base, as far as the name tells: a folder may hold any."""
-    base = Artifact(run, "inputs", "inputs.json")
-    if base("base", "source") != "hub" or not isinstance(name, str) or not ON_THE_HUB.fullmatch(name):
-        return
-    if name.lower() != str(base("base", "name")).lower():
-        raise UserError(
-            f"{where}: of the adapters over {name}, and not of this run's model, which is over {base('base', 'name')}; "
-            "remove it"
-        )
-
-
-def _refuse_older(run: Run, content: Part, where: str) -> None:
-    """Refuse figures that were measured before there were these weights: another training's, under the same name."""
-    date, train = content.get("date"), stage_of(run, "train")
-    trained = datetime.strptime(train["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp() + train["seconds"]
-    if is_number(date) and date < trained:
-        raise UserError(
-            f"{where}: older than this run's weights, and so not of them; evaluate again, or remove it"
-        )

@@ -9,12 +9,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from recipe.errors import UserError
+from recipe.evaluate.subject import Weights
 
 Part = dict[str, Any]
-Weights = Literal["adapter", "merged"]
 Figures = dict[tuple[str, str], tuple[float, float | None]]
 MMLU_2023 = "hendrycksTest-"
 
