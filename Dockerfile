@@ -35,17 +35,17 @@ ARG LOCK=requirements.lock
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 ENV PATH=/opt/notus/bin:$PATH
 COPY ${LOCK} /opt/notus/requirements.lock
-# Two layers: the first, most of the bytes, changes with torch only.
+# Two layers: the first, most of the bytes, changes with torch only; setuptools builds what comes as source in the other.
 RUN set -eu; \
     export SOURCE_DATE_EPOCH=1; \
     python3 -m venv /opt/notus; \
-    awk '/^[a-z]/ { big = /^(torch|triton|nvidia-|cuda-)/ } big' /opt/notus/requirements.lock > /tmp/big.lock; \
+    awk '/^[a-z]/ { big = /^(torch|triton|nvidia-|cuda-|setuptools)/ } big' /opt/notus/requirements.lock > /tmp/big.lock; \
     if [ "$LOCK" = requirements-cpu.lock ]; then index=$TORCH_CPU_INDEX; fi; \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/big.lock \
         ${index:+--extra-index-url "$index"}; \
     rm -rf /tmp/*
-RUN SOURCE_DATE_EPOCH=1 pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
-        -r /opt/notus/requirements.lock \
+RUN SOURCE_DATE_EPOCH=1 pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation \
+        --only-binary :all: --no-binary rouge-score,sqlitedict,word2number -r /opt/notus/requirements.lock \
     && pip check \
     && rm -rf /tmp/*
 

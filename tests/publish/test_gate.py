@@ -190,6 +190,7 @@ def test_all_reasons_are_told_at_once(
         "one commit": "no",
         "one place": "yes",
         "files as made": "yes",
+        "evaluated": "yes",
         "cards": "-",
     }
     assert wanted.run.manifest == changed != before  # nothing was written for a release that is none

@@ -597,6 +597,25 @@ OTHER: dict[str, object] = {
     "gradient_accumulation_steps": 7,
     "num_processes": 7,
     "seed": 43,
+    "evaluate": ["preference", "smoke", "chat"],
+    "floors": {"chat/mt_bench/score": 7.0, "smoke/kinds/acc": {"under_base": 0.5}},
+    "evaluate_limit": 7,
+    "evaluate_batch_size": 7,
+    "benchmark_data": {"gsm8k": "rows"},
+    "benchmark_revisions": {"openai/gsm8k": "other"},
+    "benchmark_chat_template": True,
+    "benchmark_tasks": ["gsm8k"],
+    "sample_answers": 7,
+    "answer_tokens": 7,
+    "answer_temperature": 0.7,
+    "answer_seed": 43,
+    "chat_benchmarks": ["mt_bench"],
+    "alpaca_annotator": "chatgpt",
+    "judge": "other",
+    "judge_url": "http://127.0.0.1:8000/v1",
+    "judge_usd": [1.0, 2.0],
+    "judge_requests": 7,
+    "judge_timeout": 7.0,
     "runtime": "venv",
     "accelerator": "any",
     "devices": 3,
@@ -688,6 +707,39 @@ def test_assumptions_that_can_not_be(given: str, said: str) -> None:
 def test_the_tokens_of_one_data_set_are_not_those_of_another() -> None:
     assert load_recipe("notus-7b-v1-lora").execution.assumed_mean_tokens is not None
     assert load_recipe("notus-7b-v1-lora", ["dataset=org/other"]).execution.assumed_mean_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("floors={accuracy: 0.5}", "floors: 'accuracy' names no figure; write SUITE/TASK/METRIC"),
+        ("floors={preference/accuracy: 0.5}", "floors: 'preference/accuracy' names no figure"),
+        ("floors={preference//accuracy: 0.5}", "names no figure"),
+        ("floors={leadrboard/mmlu/acc: 0.5}", "is of no suite; did you mean 'leaderboard'?"),
+        (
+            "floors={chat/mt_bench/score: high}",
+            "chat/mt_bench/score: give a number or {under_base: x}, x from 0 on, not 'high'",
+        ),
+        ("floors={chat/mt_bench/score: true}", "give a number or {under_base: x}, x from 0 on, not True"),
+        ("floors={chat/mt_bench/score: {below: 1}}", "give a number or {under_base: x}"),
+        (
+            "floors={chat/mt_bench/score: {under_base: -1}}",
+            "give a number or {under_base: x}, x from 0 on, not",
+        ),
+        ("evaluate=[mmlu]", "evaluate: input should be 'preference', 'smoke', 'leaderboard' or 'chat'"),
+        ("judge_usd=[1.0]", "judge_usd: list should have at least 2 items"),
+        ("evaluate_limit=0", "evaluate_limit"),
+    ],
+)
+def test_evaluations_that_can_not_be(given: str, said: str) -> None:
+    assert said in refusal("smoke", given)
+
+
+def test_the_suites_of_a_release_are_those_named_and_those_with_floors() -> None:
+    floors = "floors={chat/mt_bench/score: 7, preference/heldout/accuracy: {under_base: 0}}"
+    found = load_recipe("smoke", ["evaluate=[smoke]", floors]).evaluation
+    assert found.suites == ("smoke", "chat", "preference")
+    assert [name for name in found.suites if found.against_base(name)] == ["preference"]
 
 
 def changed(key: str) -> Recipe:

@@ -585,3 +585,25 @@ def test_a_folder_named_without_a_parent_has_a_disk_too(
     monkeypatch.chdir(tmp_path)
     refuse_full_disk({Path("runs/smoke"): 1})
     assert "needed on this disk" in refusal(lambda: refuse_full_disk({Path("runs/smoke"): 10**18}))
+
+
+def test_a_stage_that_owns_paths_below_others(tmp_path: Path) -> None:
+    def write(name: str) -> Stage:
+        def work(run: Run, out: Path, _: Reporter) -> dict[str, object]:
+            (out / "deep" / name).mkdir(parents=True)
+            (out / "deep" / name / "file.txt").write_text(name)
+            return {}
+
+        return Stage(name, "a file", (), (f"deep/{name}",), ("science",), work)
+
+    one, two = write("one"), write("two")
+    folder = tmp_path / "run"
+    assert bring(folder, stages=(one, two)) == ["one", "two"]
+    assert contents(folder) == {"deep/one/file.txt": "one", "deep/two/file.txt": "two"}
+    (folder / "deep" / "mine.txt").write_text("mine")
+    (folder / "deep" / "one" / "file.txt").unlink()
+    assert bring(folder, stages=(one, two)) == ["one"]
+    assert contents(folder)["deep/mine.txt"] == "mine"
+    elsewhere = replace(one, name="elsewhere", outputs=("deep/other",))
+    with pytest.raises(RuntimeError, match=r"owns \['deep/other'\] but wrote \['deep', 'deep/one', "):
+        bring(folder, stages=(elsewhere,))
