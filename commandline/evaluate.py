@@ -22,7 +22,7 @@ class MeasureUnlessNamed(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in that goes without saying."""
-        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+        if not args or args[0] not in self.commands:
             args = [MEASURE, *args]
         return super().parse_args(ctx, args)
 
@@ -58,7 +58,10 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, and its base beside it, by suites; the results lie in the run's `eval/`."""
+    """Measure a model, and its base beside it, by suites; the results lie in the run's `eval/`.
+
+    What was measured elsewhere is taken in by `notus evaluate import FILE...`.
+    """
     from recipe.evaluate.stage import evaluation
 
     overrides = [*(set_ or ()), *([f"evaluate_limit={limit}"] if limit else ())]
@@ -187,8 +190,8 @@ def _weights(named: str | None) -> "Weights | None":
 
 app = typer.Typer(
     cls=MeasureUnlessNamed,
-    help="Measure a model: `evaluate RECIPE --suite NAME`; or take in results: `evaluate import FILE...`.",
+    help="Measure a model, or take in results: `evaluate import FILE...`.",
     no_args_is_help=False,
 )
-app.command(MEASURE)(measure)
+app.command(MEASURE, hidden=True)(measure)
 app.command("import")(take_in)

@@ -76,9 +76,12 @@ def publish_run(
     loaded: "Recipe", run: Path | None, reporter: "Reporter", where: str, data: bool, force: bool = False
 ) -> dict[str, Any]:
     """Publish what the stages made. Return what was released."""
+    from publish.evaluated import shortcomings
     from publish.release import publish as publish_run
 
     opened = open_run(loaded, run)
+    for line in shortcomings(opened):
+        reporter.warn(f"{line}; published all the same, `notus release` would not")
     reporter.head(f"publish: {loaded.release.version} to the {where} Hub")
     with opened.locked():
         return publish_run(opened, reporter, hub=where, with_data=data, force=force)

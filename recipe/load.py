@@ -32,6 +32,7 @@ REVISION_OF = {
 }
 
 OF_ONE_MODEL = {"banner", "banner_alt", "developers", "story", "why_name", "license_reason", "sources"}
+OF_ONE_MODEL |= {"evaluate", "floors"}
 # Changes of the science that no story is about: it tells of base, data and hyperparameters.
 NOT_TOLD = {*REVISION_OF.values(), "seed"}
 
@@ -229,8 +230,8 @@ def _over(under: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return `values` laid over `under`.
 
     A revision, a format, numbers of rows and tokens, a licence and where the pairs are published are of one data set;
-    what the cards tell is of one model: neither its name nor its base or its data are another's; and the story of one
-    way to make it.
+    what the cards tell, and how good it has to be, is of one model: neither its name nor its base or its data are
+    another's; and the story of one way to make it.
     """
     stale = {revision for name, revision in REVISION_OF.items() if name in values}
     if "dataset" in values:

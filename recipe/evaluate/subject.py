@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recipe.errors import UserError
@@ -39,7 +40,7 @@ class Subject:
         made = {name: self.run.done(name) for name in ("fetch", "train", "merge")}
         if made["fetch"] is None or (self.weights != "base" and made["train"] is None):
             raise UserError(f"{self.run.folder}: nothing was trained here; `notus train` does")
-        found = {"base": str(load_inputs(self.run)["base"]["sha256"])}
+        found = {"base": canonical_sha256(load_inputs(self.run)["base"]["sha256"])}
         if self.weights == "adapter":
             assert made["train"] is not None
             found["adapter"] = made["train"]["outputs"][ADAPTER]["sha256"]
@@ -76,13 +77,26 @@ class Subject:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        from recipe.fetch import load_inputs
         from recipe.tokenizer import load_tokenizer
 
-        merged = self.weights == "merged"
-        place = self.run.path("merged") if merged else load_inputs(self.run)["base"]["path"]
-        model: Any = AutoModelForCausalLM.from_pretrained(place, dtype="auto")
+        model: Any = AutoModelForCausalLM.from_pretrained(self.place, dtype="auto")
         if self.weights == "adapter":
             model = PeftModel.from_pretrained(model, str(self.run.path("adapter")))
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        return model, load_tokenizer(self.run.path("merged" if merged else "adapter"))
+        return model, load_tokenizer(self.tokenizer_place)
+
+    @property
+    def place(self) -> Path:
+        """The folder of the merged model, or of the base, which the adapter goes over."""
+        from recipe.fetch import load_inputs
+
+        return (
+            self.run.path("merged")
+            if self.weights == "merged"
+            else Path(load_inputs(self.run)["base"]["path"])
+        )
+
+    @property
+    def tokenizer_place(self) -> Path:
+        """The folder of the tokenizer that it was tuned with: of the base too, which is asked in the same words."""
+        return self.run.path("merged" if self.weights == "merged" else "adapter")

@@ -88,6 +88,43 @@ def test_the_embedded_default_has_none_at_all(command: str, names: list[str]) ->
     assert {phase.network for phase in found} == {"none"}
 
 
+@pytest.mark.parametrize(
+    ("suites", "network"), [(("preference", "smoke"), "none"), (("smoke", "chat"), "bridge")]
+)
+def test_an_evaluation_has_a_network_only_for_data_and_judges_elsewhere(
+    suites: tuple[str, ...], network: str
+) -> None:
+    options = tuple(part for name in suites for part in ("--suite", name))
+    found = phases(replace(order("evaluate"), suites=suites, options=options), gpus=True)
+    assert brief(found) == [
+        ("doctor", "none", False, True),
+        ("fetch", "bridge", True, False),
+        ("evaluate", network, network == "bridge", True),
+    ]
+    assert found[-1].arguments == ("evaluate", *options)
+
+
+def test_a_judges_key_is_a_file_of_the_container_that_asks_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://judge.example/v1")
+    (tmp_path / "rows.json").write_text("[]")
+    keys = [f"benchmark_data={{alpaca_eval: {tmp_path}/rows.json}}"]
+    recipe = with_whole_paths(load_recipe("smoke", keys))
+    of = Order("evaluate", recipe, tmp_path / "run", "local", tmp_path / "hub", suites=("chat",))
+    job, content, modes = job_of(of, Phase(("evaluate",), network="bridge"), tmp_path)
+    assert content["/run/secrets/judge_key"] == b"sk-secret"
+    assert modes == {0o400}
+    assert job.environment["NOTUS_JUDGE_KEY_PATH"] == "/run/secrets/judge_key"
+    assert job.environment["OPENAI_BASE_URL"] == "https://judge.example/v1"
+    assert "sk-secret" not in f"{job.environment} {job.command}"
+    assert str(tmp_path / "rows.json") in job.inside
+    others = (Phase(("evaluate",)), Phase(("fetch",), network="bridge"), Phase(("card",)))
+    assert all("/run/secrets/judge_key" not in job_of(of, phase, tmp_path)[1] for phase in others)
+
+
 def test_nodes_reach_each_other() -> None:
     first, other = Nodes(2, 0, "a:1"), Nodes(2, 1, "a:1")
     assert [name for name, *_ in brief(phases(order("run", nodes=first), gpus=True))] == [

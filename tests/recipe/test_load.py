@@ -145,6 +145,8 @@ def test_a_mistyped_data_file_is_no_repository(name: str) -> None:
 
 TOLD = {
     "story": "Once.",
+    "evaluate": ["preference"],
+    "floors": {"preference/heldout/accuracy": 0.6},
     "why_name": "Why not?",
     "license_reason": "so",
     "sources": {"Code": "x"},
@@ -156,7 +158,10 @@ TOLD = {
 @pytest.mark.parametrize("key", ["model_name_or_path", "dataset", "model_name"])
 def test_what_is_told_of_a_model_is_not_told_of_another(write: WriteRecipe, key: str) -> None:
     parent = write("parent", "extends: smoke\n" + yaml.safe_dump(TOLD))
-    same = load_recipe(write("same", "extends: parent\nseed: 3\nversion: v9\n")).release
+    kept = load_recipe(write("same", "extends: parent\nseed: 3\nversion: v9\n"))
+    same = kept.release
+    assert kept.evaluation.suites == ("preference",)
+    assert load_recipe(parent, [f"{key}=a/b"]).evaluation.suites == ()
     assert (same.story, same.sources) == ("Once.", {"Code": "x"})
     for other in (
         load_recipe(write("child", f"extends: parent\n{key}: a/b\n")).release,
