@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelcard.curves import GRID, HELD_OUT, INK, PALE, TRAINING
-from modelcard.evaluation.benchmarks import AVERAGE, TITLES
-from modelcard.evaluation.measured import Z_95, Measured, in_percent, is_headline, measured
+from modelcard.evaluation.benchmarks import AVERAGE
+from modelcard.evaluation.measured import Z_95, Measured, in_percent, is_headline, measured, metric_name
 from modelcard.evaluation.table import BASE, OURS, name, published_name
 from modelcard.facts import Facts
 from modelcard.facts.scores import Score
+from modelcard.words import joined
 from recipe.evaluate.subject import Weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DPI, WIDTH = 150, 10.0
-LANE, GAP = 0.17, 0.24
+LANE, GAP = 0.135, 0.2
 """Inches: between the dots of a benchmark, and between benchmarks."""
 MOST = 14  # more benchmarks than a picture can have
 COLORS = (TRAINING, HELD_OUT, "#6d5f9c", "#7a7168")
 MARKERS = ("o", "o", "D", "s")
+BAND = "#faf7f3"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Line:
 
     name: str
     dots: dict[str, Dot]
+    strong: bool = False
 
 
 def lines_of(facts: Facts, kind: Weights) -> list[Line]:
@@ -75,8 +78,8 @@ def draw_chart(lines: Sequence[Line]) -> bytes | None:
                 "axes.edgecolor": GRID, "xtick.color": PALE, "ytick.color": INK, "axes.axisbelow": True,
             }
         )  # fmt: skip
-        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        figure = Figure(figsize=(WIDTH, 1.15 + each * len(lines)), dpi=DPI, facecolor="white", layout=layout)
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
+        figure = Figure(figsize=(WIDTH, 0.85 + each * len(lines)), dpi=DPI, facecolor="white", layout=layout)
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         _draw(axes, lines, models, each)
@@ -95,18 +98,17 @@ def chart_alt(lines: Sequence[Line]) -> str:
     models = _models(lines)
     said = []
     for line in lines:
-        first, *others = [(model, line.dots[model].value) for model in models if model in line.dots]
-        beside = ", ".join(f"{model} {value:.2f}" for model, value in others)
-        said.append(f"{line.name} {first[1]:.2f}" + (f" ({beside})" if beside else ""))
-    whose = f"{OURS}, beside it {', '.join(models[1:])}" if len(models) > 1 else OURS
-    return f"{len(lines)} benchmarks as dots on a scale in percent, of {whose}: {'; '.join(said)}."
+        base = f" (its base {line.dots[BASE].value:.2f})" if BASE in line.dots else ""
+        said.append(f"{line.name} {line.dots[OURS].value:.2f}{base}")
+    beside = f", beside {joined(models[1:])}" if models[1:] else ""
+    return f"{len(lines)} benchmarks as dots on a scale in percent, {OURS}{beside}: {'; '.join(said)}."
 
 
 def _lines(facts: Facts, found: Measured) -> list[Line]:
+    first = [score for score in found.ours if is_headline(score)]
     lines = []
-    for score in found.ours:
-        shown = is_headline(score) if score.task != "alpaca_eval" else score.metric == "win_rate"
-        if not shown or (dot := _dot(score)) is None:
+    for score in first:
+        if (dot := _dot(score)) is None:
             continue
         dots = {OURS: dot}
         if (base := found.of_base(score)) and (dot := _dot(base)):
@@ -116,8 +118,10 @@ def _lines(facts: Facts, found: Measured) -> list[Line]:
             models = (facts.beside.model, facts.beside.control)
             for model, value in zip(models, facts.beside.benchmarks[published], strict=True):
                 dots[model.split("/")[-1]] = Dot(value, None)
-        several = sum(one.task == score.task for one in found.ours if is_headline(one)) > 1
-        lines.append(Line(name(score) + (f", {score.metric}" if several else ""), dots))
+        several = sum(one.task == score.task for one in first) > 1
+        lines.append(
+            Line(name(score) + (f", {metric_name(score)}" if several else ""), dots, score.task == AVERAGE)
+        )
     return lines
 
 
@@ -131,44 +135,59 @@ def _dot(score: Score) -> Dot | None:
 
 def _models(lines: Sequence[Line]) -> list[str]:
     """Return whose figures there are: this model, its base, and the published ones."""
-    return list(
-        dict.fromkeys(
-            model
-            for wanted in (OURS, BASE, None)
-            for line in lines
-            for model in line.dots
-            if wanted in (model, None)
-        )
-    )
+    every = list(dict.fromkeys(model for line in lines for model in line.dots))
+    return sorted(every, key=lambda model: (OURS, BASE).index(model) if model in (OURS, BASE) else len(every))
 
 
 def _draw(axes: "Axes", lines: Sequence[Line], models: Sequence[str], each: float) -> None:
-    middle = (len(models) - 1) / 2
     places = [each * place for place in range(len(lines))]
-    dots = [dot for line in lines for dot in line.dots.values()]
-    low = min(dot.value - (dot.half or 0) for dot in dots)
-    high = max(dot.value + (dot.half or 0) for dot in dots)
+    reach = [edge for line in lines for dot in line.dots.values() for edge in (dot.value, *_within(dot))]
+    right = min(100.0, max(reach) + 3)
     axes.set_ylim(places[-1] + each / 2, -each / 2)  # the first on top
-    axes.set_xlim(min(0, low), min(100, high + 4) if low >= 0 else high + 4)
-    for side in ("top", "right", "left"):
+    axes.set_xlim(min(0.0, *reach), right)
+    for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.tick_params(length=0)
     axes.set_yticks(places, [line.name for line in lines])
     for label, line in zip(axes.get_yticklabels(), lines, strict=True):
-        label.set_fontweight("bold" if line.name == TITLES[AVERAGE] else "normal")
+        label.set_fontweight("bold" if line.strong else "normal")
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g} %")
+    for place in places[::2]:
+        axes.axhspan(place - each / 2, place + each / 2, color=BAND, linewidth=0, zorder=0)
+    if any(dot.half for line in lines for dot in line.dots.values()):
+        axes.set_xlabel("lines are 95 % intervals", color=PALE, fontsize=9)
     for lane, model in enumerate(models):
         found = [
-            (place, line.dots[model]) for place, line in zip(places, lines, strict=True) if model in line.dots
+            (place + LANE * (lane - (len(models) - 1) / 2), line.dots[model])
+            for place, line in zip(places, lines, strict=True)
+            if model in line.dots
         ]
-        at = [place + LANE * (lane - middle) for place, _ in found]
-        values = [dot.value for _, dot in found]
-        halves = [dot.half or 0.0 for _, dot in found]
-        axes.hlines(at, 0, values, color=COLORS[lane], linewidth=1.1, alpha=0.22, zorder=2)
-        axes.errorbar(
-            values, at, xerr=halves, color=COLORS[lane], linewidth=0, elinewidth=1.6, marker=MARKERS[lane],
-            markersize=7.5 if lane == 0 else 6, markeredgecolor="white" if lane < 2 else COLORS[lane],
-            markerfacecolor=COLORS[lane] if lane < 2 else "white", markeredgewidth=1.2, clip_on=False,
-            zorder=6 - lane, label=model,
+        at, dots = [place for place, _ in found], [dot for _, dot in found]
+        first, filled = lane == 0, model in (OURS, BASE)
+        if first:
+            axes.hlines(
+                at, 0, [dot.value for dot in dots], color=COLORS[lane], linewidth=3.2, alpha=0.2, zorder=2
+            )
+            for place, line in zip(places, lines, strict=True):
+                axes.annotate(
+                    f"{line.dots[OURS].value:.2f}", (1, place), (44, 0), xycoords=("axes fraction", "data"),
+                    ha="right", va="center", textcoords="offset points", color=COLORS[lane], fontweight="bold",
+                    fontsize=9.5,
+                )  # fmt: skip
+        axes.hlines(
+            at, [_within(dot)[0] for dot in dots], [_within(dot)[1] for dot in dots], color=COLORS[lane],
+            linewidth=1.8, zorder=7,  # through the dots' white edges
         )  # fmt: skip
+        axes.plot(
+            [dot.value for dot in dots], at, color=COLORS[lane], linewidth=0, marker=MARKERS[lane],
+            markersize=7.5 if first else 6.5 if filled else 5.2, markeredgewidth=1.2, clip_on=False, zorder=6 - lane,
+            markeredgecolor="white" if filled else COLORS[lane], markerfacecolor=COLORS[lane] if filled else "white",
+            label=model if filled else f"{model}, as published",
+        )  # fmt: skip
+
+
+def _within(dot: Dot) -> tuple[float, float]:
+    """Return the bounds of an interval, as far as there are such shares."""
+    half = dot.half or 0.0
+    return max(min(0.0, dot.value), dot.value - half), min(max(100.0, dot.value), dot.value + half)

@@ -7,7 +7,7 @@ from modelcard.evaluation.measured import CHAT, Measured, title
 from modelcard.evaluation.table import BASE, OURS, Row, Shown, Table, compared, shown
 from modelcard.facts.details import Category, Details
 from modelcard.facts.original import Published
-from modelcard.facts.scores import Judge
+from modelcard.facts.scores import Judge, Score
 from modelcard.words import joined, plural
 from recipe.evaluate.subject import Weights
 
@@ -60,6 +60,11 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
         judges=tuple(f"{joined(names)} by {_judge(judge)}" for judge, names in judges.items()),
         categories=_categories(found, details),
     )
+
+
+def _is_counted(score: Score) -> bool:
+    """Whether it says how many answers it is of; MT-Bench's are counted by category."""
+    return score.samples is not None and score.task == "alpaca_eval"
 
 
 def _judge(judge: Judge) -> str:

@@ -15,6 +15,7 @@ WHOSE: dict[Weights, str] = {
     "adapter": "the adapters over their base", "merged": "the merged weights", "base": "the base alone",
 }  # fmt: skip
 ORDER = [AVERAGE, *(task for one in LEADERBOARD for task, _, _ in one.figures)]
+SPACE = "\u00a0"  # a figure is not torn apart at the end of a line
 Z_95 = 1.959964
 """Half of a 95% interval, in standard errors."""
 
@@ -71,6 +72,8 @@ def title(score: Score) -> str:
 
 def is_headline(score: Score) -> bool:
     """Whether it is the figure of its benchmark that people compare; of a benchmark that nobody knows each is."""
+    if score.task == "alpaca_eval":
+        return score.metric == "win_rate"
     known = {task for one in LEADERBOARD for task, _, _ in one.figures}
     return score.task not in known or benchmark_of((score.task, score.metric, score.filter)) is not None
 
@@ -98,13 +101,13 @@ def figure(score: Score | None) -> str:
     value, stderr = in_percent(score) or (score.value, score.stderr)
     digits = {"chat": 2, "preference": 3}.get(section_of(score), 2 if in_percent(score) else 4)
     if score.interval and not in_percent(score):
-        return f"{value:,.{digits}f} {interval(*score.interval, digits)}"
-    return f"{value:,.{digits}f}" + ("" if stderr is None else f" ± {stderr:,.{digits}f}")
+        return f"{value:,.{digits}f}{SPACE}{interval(*score.interval, digits)}"
+    return f"{value:,.{digits}f}" + ("" if stderr is None else f"{SPACE}±{SPACE}{stderr:,.{digits}f}")
 
 
 def interval(low: float, high: float, digits: int) -> str:
     """Return the bounds of an interval."""
-    return f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+    return f"[{low:,.{digits}f},{SPACE}{high:,.{digits}f}]"
 
 
 def _place(score: Score) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelcard.evaluation.measured import Measured, interval
+from modelcard.evaluation.measured import SPACE, Measured, interval
 from modelcard.evaluation.table import Row, Shown, Table, compared, shown
 from modelcard.facts.details import Details, Estimate, HeldOutPairs, Sample
 from modelcard.words import plural
@@ -77,4 +77,4 @@ def cut(text: str) -> str:
 
 
 def _estimate(found: Estimate) -> str:
-    return f"{found.value:,.3f} {interval(found.low, found.high, 3)}"
+    return f"{found.value:,.3f}{SPACE}{interval(found.low, found.high, 3)}"

@@ -145,8 +145,9 @@ def published_name(score: Score) -> str | None:
 
 def name(score: Score) -> str:
     """Return what a line of the benchmarks' table is called."""
-    parts = f" (mean of {score.parts} parts)" if score.parts and score.task != AVERAGE else ""
-    return title(score) + parts
+    if score.task == AVERAGE:
+        return "Average of the seven"
+    return title(score) + (f" (mean of {score.parts} parts)" if score.parts else "")
 
 
 def shots(score: Score) -> str:
