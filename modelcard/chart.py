@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DPI, WIDTH = 150, 10.0
 LANE, GAP = 0.135, 0.2
 """Inches: between the dots of a benchmark, and between benchmarks."""
-MOST = 14  # more benchmarks than a picture can have
 COLORS = (TRAINING, HELD_OUT, "#6d5f9c", "#7a7168")
 MARKERS = ("o", "o", "D", "s")
 BAND = "#faf7f3"
@@ -53,7 +52,7 @@ def lines_of(facts: Facts, kind: Weights) -> list[Line]:
     for sections in (("benchmarks", "chat"), ("smoke",)):
         lines = [line for one in sections if one in found for line in _lines(facts, found[one])]
         if len(lines) > 1:
-            return lines[:MOST]
+            return lines
     return []
 
 

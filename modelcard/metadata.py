@@ -5,6 +5,7 @@ from typing import Any, Literal
 from modelcard.evaluation.index import model_index
 from modelcard.evaluation.measured import measured
 from modelcard.facts import Facts
+from modelcard.words import HUB
 
 Kind = Literal["adapter", "merged", "base"]
 
@@ -29,5 +30,8 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
     common["tags"] = list(dict.fromkeys([*release.tags, "notus"]))
     shown = [score for one in measured(facts.evaluation, kind).values() for score in one.ours]
     if shown:
-        common["model-index"] = model_index(release.model_name, shown, kind)
+        repo_id = release.hub_model_id if kind == "adapter" else release.hub_merged_model_id
+        statement = f"{HUB}/{repo_id}/blob/{release.version}/provenance.json"
+        of_a_toy = facts.base.source == "builtin"  # which goes to a Hub of its own
+        common["model-index"] = model_index(release.model_name, shown, kind, None if of_a_toy else statement)
     return common

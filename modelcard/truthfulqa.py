@@ -4,6 +4,7 @@ import re
 
 from modelcard.citations import is_ultrafeedback
 from modelcard.facts.data import Data, Overlap
+from modelcard.words import plural
 
 
 def names_truthfulqa(name: str) -> bool:
@@ -45,8 +46,9 @@ def truthfulqa_note(data: Data) -> str:
 
 def overlap_counts(overlap: Overlap) -> str:
     """Return how many prompts a benchmark's file has, in a phrase."""
+    equal = plural(overlap.exact, "prompt is", "prompts are")
     return (
-        f"{overlap.exact:,} prompts are equal to one, {overlap.grams_13:,} more share 13 words in a row with one, "
+        f"{equal} equal to one, {overlap.grams_13:,} more share 13 words in a row with one, "
         f"{overlap.grams_8:,} more 8"
     )
 

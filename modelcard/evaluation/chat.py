@@ -44,7 +44,7 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
         found,
         {
             "benchmark": lambda score: (
-                title(score) + (f", {score.samples:,} answers" if score.samples else "")
+                title(score) + (f", {score.samples:,} answers" if _is_counted(score) else "")
             ),
             "metric": lambda score: METRICS[score.task, score.metric],
         },

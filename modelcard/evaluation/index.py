@@ -14,9 +14,18 @@ from modelcard.words import joined
 from recipe.evaluate.subject import Weights
 
 
-def model_index(model_name: str, scores: Sequence[Score], kind: Weights) -> list[dict[str, Any]]:
-    """Return the metadata of figures, on the card of a repository of this kind; those of the base are no part of it."""
-    results = [_result(score, kind) for score in scores if score.weights != "base"]
+def model_index(
+    model_name: str, scores: Sequence[Score], kind: Weights, statement: str | None
+) -> list[dict[str, Any]]:
+    """Return the metadata of figures; those of the base are no part of it.
+
+    Args:
+        model_name: Of the release.
+        scores: The figures.
+        kind: Of the repository.
+        statement: Where on the Hub it is said how this run came about: the source of what it measured itself.
+    """
+    results = [_result(score, kind, statement) for score in scores if score.weights != "base"]
     # What shares a data set is one entry there, under one name.
     names: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for result in results:
@@ -26,8 +35,9 @@ def model_index(model_name: str, scores: Sequence[Score], kind: Weights) -> list
     return eval_results_to_model_index(model_name, named)
 
 
-def _result(score: Score, kind: Weights) -> EvalResult:
+def _result(score: Score, kind: Weights, statement: str | None) -> EvalResult:
     data, origin = score.dataset, score.origin
+    source = (origin.by.name, origin.by.url) if origin.by.url else ("this run", statement)
     arguments = {
         "num_few_shot": score.shots,
         "task": score.task,
@@ -54,6 +64,6 @@ def _result(score: Score, kind: Weights) -> EvalResult:
         metric_name=f"{score.task}: {metric_name(score)}",
         metric_value=score.value,
         metric_args={key: value for key, value in arguments.items() if value is not None},
-        source_name=origin.by.name if origin.by.url else None,
-        source_url=origin.by.url,
+        source_name=source[0] if source[1] else None,
+        source_url=source[1],
     )

@@ -100,6 +100,8 @@ def figure(score: Score | None) -> str:
         return "-"
     value, stderr = in_percent(score) or (score.value, score.stderr)
     digits = {"chat": 2, "preference": 3}.get(section_of(score), 2 if in_percent(score) else 4)
+    if section_of(score) == "preference":
+        stderr = None  # its intervals are of the pairs drawn anew, and need not be as wide to both sides
     if score.interval and not in_percent(score):
         return f"{value:,.{digits}f}{SPACE}{interval(*score.interval, digits)}"
     return f"{value:,.{digits}f}" + ("" if stderr is None else f"{SPACE}±{SPACE}{stderr:,.{digits}f}")

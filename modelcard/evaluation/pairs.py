@@ -1,7 +1,8 @@
 """What held-out preferences say, and answers of base and tuned model side by side."""
 
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelcard.evaluation.measured import SPACE, Measured, interval
 from modelcard.evaluation.table import Row, Shown, Table, compared, shown
@@ -17,8 +18,8 @@ METRICS = {
     "likelier": "chosen answer is the likelier one",
     "likelier_per_token": "chosen answer is the likelier one per token",
 }
-SAMPLES, CHARACTERS = 3, 700
-"""How many answers a card has, and how much of each."""
+SAMPLES, CHARACTERS, COLUMNS = 3, 700, 96
+"""How many prompts a card has, how much of each text, and how wide."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,12 @@ class Pairs:
         heldout: What the pairs are.
         by_source: Figures by source, if there are several.
         samples: Prompts with answers.
-        answered: How many prompts were answered.
     """
 
     shown: Shown
     heldout: HeldOutPairs | None
     by_source: Table
     samples: tuple[Sample, ...]
-    answered: int
 
 
 def pairs(found: Measured, kind: Weights, details: Sequence[Details]) -> Pairs:
@@ -53,7 +52,7 @@ def pairs(found: Measured, kind: Weights, details: Sequence[Details]) -> Pairs:
     label = plural(count, "held-out pair") if count else "held-out pairs"
     sources = heldout.by_source if heldout else ()
     rows = [
-        Row((one.source, f"{one.pairs:,}"), (_estimate(one.accuracy), _estimate(one.margin)))
+        Row((one.source or "(none)", f"{one.pairs:,}"), (_estimate(one.accuracy), _estimate(one.margin)))
         for one in sorted(sources, key=lambda one: -one.pairs)
     ]
     samples = about.samples if about else ()
@@ -61,20 +60,33 @@ def pairs(found: Measured, kind: Weights, details: Sequence[Details]) -> Pairs:
         shown=shown(found, kind, compared(known, found, {label: lambda score: METRICS[score.metric]})),
         heldout=heldout,
         by_source=Table(("source", "pairs"), ("reward accuracy", "reward margin"), tuple(rows)),
-        samples=tuple(
-            Sample(one.source, cut(one.prompt), cut(one.base), cut(one.tuned)) for one in samples[:SAMPLES]
-        ),
-        answered=len(samples),
+        samples=tuple(map(_shown, samples[:SAMPLES])),
     )
 
 
-def cut(text: str) -> str:
-    """Return the beginning of a text, as long as it may be on a card, with plain ends of lines."""
+def cut(text: str, *, more: bool = False) -> str:
+    """Return the beginning of a text, as long and as wide as it may be on a card.
+
+    Args:
+        text: The text.
+        more: Whether it went on.
+    """
     plain = "\n".join(text.splitlines()).replace("\0", "\ufffd").strip("\n")
-    if len(plain) <= CHARACTERS:
-        return plain or "(nothing)"
-    return f"{plain[:CHARACTERS].rstrip()} [...]"
+    if more or len(plain) > CHARACTERS:
+        plain = f"{plain[:CHARACTERS].rstrip()} [...]"
+    lines = [textwrap.wrap(line, COLUMNS, drop_whitespace=False) or [""] for line in plain.split("\n")]
+    return "\n".join(part.rstrip() for line in lines for part in line) or "(nothing)"
+
+
+def _shown(sample: Sample) -> Sample:
+    return replace(
+        sample,
+        prompt=cut(sample.prompt),
+        base=cut(sample.base, more=sample.base_cut),
+        tuned=cut(sample.tuned, more=sample.tuned_cut),
+    )
 
 
 def _estimate(found: Estimate) -> str:
-    return f"{found.value:,.3f}{SPACE}{interval(found.low, found.high, 3)}"
+    bounds = "" if found.low is None or found.high is None else SPACE + interval(found.low, found.high, 3)
+    return f"{found.value:,.3f}{bounds}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelcard.evaluation.benchmarks import AVERAGE, benchmark_of
-from modelcard.evaluation.measured import WHOSE, Measured, figure, metric_name, title
+from modelcard.evaluation.measured import WHOSE, Measured, figure, in_percent, metric_name, title
 from modelcard.facts.original import Published
 from modelcard.facts.scores import Score
 from modelcard.words import cell, joined
@@ -156,9 +156,14 @@ def shots(score: Score) -> str:
 
 
 def metric(score: Score) -> str:
-    """Return which figure it is, and whether less is more."""
-    lower = " (lower is better)" if score.higher_is_better is False else ""
-    return "" if score.task == AVERAGE else metric_name(score) + lower
+    """Return which figure it is, whether it is none in percent, and whether less is more."""
+    if score.task == AVERAGE:
+        return ""
+    notes = [
+        *(["as it is"] if in_percent(score) is None else []),
+        *(["lower is better"] if score.higher_is_better is False else []),
+    ]
+    return metric_name(score) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _by(scores: Sequence[Score]) -> str:

@@ -17,7 +17,7 @@ HARNESS = {
 }  # fmt: skip
 ALPACA_EVAL = {"name": "alpaca_eval", "version": "0.6.6", "url": "https://github.com/tatsu-lab/alpaca_eval"}
 FASTCHAT = {"name": "FastChat", "version": "0.2.36", "url": "https://github.com/lm-sys/FastChat"}
-OURS = {"name": "Notus", "version": "0.1.0", "url": "https://github.com/notus/notus"}
+OURS = {"name": "Notus", "version": "0.1.0"}
 COMMIT = "210d026faf9955653af8916fad021475a3f00453"
 Result = tuple[str, float, float | None, bool]
 # Task: Hub data set, configuration, split; shots; samples; version; by metric and filter value, standard error.
@@ -167,7 +167,8 @@ class Measured:
             rows = [
                 {
                     "id": f"{place:016x}", "source": "sharegpt", "prompt": f"Question {place}?\n\n```\ncode\n```",
-                    "chosen": "Yes.", "base": f"</details>\n# No {place}", "tuned": "word " * 400,
+                    "chosen": "Yes.", "base": f"</details>\n# No {place}", "tuned": "word " * 400, "base_cut": False,
+                    "tuned_cut": True,
                 }
                 for place in range(samples)
             ]  # fmt: skip
