@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from modelcard.card import render
@@ -298,6 +298,7 @@ def test_the_index_survives_the_client(put: Put, kind: Kind, full: bool) -> None
     name, results = model_index_to_eval_results(index)
     assert eval_results_to_model_index(name, results) == index
     loaded = ModelCard(card).data
+    assert isinstance(loaded, ModelCardData)
     assert loaded.eval_results == results
     shown = [result.metric_value for result in results]
     assert 0.6425 in shown
