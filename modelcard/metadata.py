@@ -5,29 +5,12 @@ from typing import Any, Literal
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
+from modelcard.benchmarks import TITLES
 from modelcard.facts import Facts
-from modelcard.facts.harness import Score
+from modelcard.facts.origin import HARNESS
+from modelcard.facts.scores import Score
 
 Kind = Literal["adapter", "merged", "base"]
-HARNESS = ("EleutherAI/lm-evaluation-harness", "https://github.com/EleutherAI/lm-evaluation-harness")
-# What the benchmarks are called; any other by its task.
-TITLES = {
-    "arc_challenge": "ARC (challenge)",
-    "arc_easy": "ARC (easy)",
-    "drop": "DROP",
-    "gsm8k": "GSM8K",
-    "gsm8k_cot": "GSM8K (chain of thought)",
-    "hellaswag": "HellaSwag",
-    "hendrycksTest": "MMLU",
-    "ifeval": "IFEval",
-    "mmlu": "MMLU",
-    "mmlu_pro": "MMLU-Pro",
-    "truthfulqa_gen": "TruthfulQA (generation)",
-    "truthfulqa_mc": "TruthfulQA (multiple choice)",
-    "truthfulqa_mc1": "TruthfulQA (one true answer)",
-    "truthfulqa_mc2": "TruthfulQA (several true answers)",
-    "winogrande": "Winogrande",
-}
 
 
 def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
@@ -55,8 +38,8 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
 
 def scores_for(facts: Facts, kind: Kind) -> list[Score]:
     """Return the figures of a repository's own weights or, where there are none, of the run's other ones."""
-    every = facts.evaluation.scores if facts.evaluation else ()
-    return [score for score in every if score.weights == kind] or list(every)
+    every = [one for one in facts.evaluation.scores if one.weights != "base"] if facts.evaluation else []
+    return [score for score in every if score.weights == kind] or every
 
 
 def title(score: Score) -> str:
@@ -71,7 +54,7 @@ def metric_name(score: Score) -> str:
 
 def eval_result(score: Score, kind: Kind) -> EvalResult:
     """Return a figure as the Hub's client has it, on the card of a repository of this kind."""
-    path, config, split = score.dataset
+    dataset = score.dataset
     arguments = {
         "num_few_shot": score.shots,
         "task": score.task,
@@ -83,10 +66,11 @@ def eval_result(score: Score, kind: Kind) -> EvalResult:
     return EvalResult(
         task_type="text-generation",
         task_name="Text generation",
-        dataset_type=path or score.task,
+        dataset_type=dataset.path if dataset.path and dataset.on_the_hub else score.task,
         dataset_name=title(score),
-        dataset_config=config,
-        dataset_split=split,
+        dataset_config=dataset.config,
+        dataset_split=dataset.split,
+        dataset_revision=dataset.revision,
         metric_type=score.metric,
         metric_name=f"{score.task}: {metric_name(score)}",
         metric_value=score.value,

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from modelcard.facts.evaluation import read_evaluation
-from modelcard.facts.harness import Score
+from modelcard.facts.scores import Score
 from recipe.evaluate.stage import PREFIX, evaluation, suite_of
 from recipe.evaluation import UnderBase
 from recipe.run import Run

@@ -4,12 +4,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcard.facts.harness import Part, Score, read_scores
+from modelcard.facts.average import leaderboard_averages
+from modelcard.facts.details import Details, read_details
+from modelcard.facts.harness import Part, read_scores
+from modelcard.facts.origin import by_hand, told
+from modelcard.facts.scores import Score
 from recipe.errors import UserError
+from recipe.evaluate.result import FOLDER
 from recipe.evaluate.whose import part, refuse_older, whose
 from recipe.run import Run
-
-FOLDER = "eval"
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,20 @@ class Evaluation:
     """All figures of a run."""
 
     scores: tuple[Score, ...]
-    limited: tuple[str, ...]
-    """What was measured on some of its samples only: `FILE (LIMIT)`."""
-    harness: tuple[str, ...]
-    """The versions that the files say they were made by, if they do."""
+    """Those of the files in order of their paths, and the leaderboard's averages of them."""
+    details: tuple[Details, ...]
+    """What files say beside figures."""
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """What was measured on some of its samples only: `FILE (LIMIT)`."""
+        files = {score.file: score.limit for score in self.scores if score.limit is not None}
+        return tuple(f"`{file.removeprefix(FOLDER + '/')}` ({limit})" for file, limit in files.items())
+
+    @property
+    def harness(self) -> tuple[str, ...]:
+        """The versions that the files say they were made by, if they do."""
+        return tuple(sorted({version for score in self.scores if (version := score.origin.by.version)}))
 
 
 def evaluation_files(run: Run) -> list[Path]:
@@ -36,18 +49,17 @@ def read_evaluation(run: Run) -> Evaluation | None:
             same figure.
     """
     scores: dict[tuple[object, ...], Score] = {}
-    limited, harness = [], set()
+    details = []
     for path in evaluation_files(run):
         where = path.relative_to(run.folder).as_posix()
         content = _read(path, where)
         config = part(content, "config")
-        weights = whose(run, content, where)
-        refuse_older(run, content.get("date"), where)
-        if config.get("limit") is not None:
-            limited.append(f"`{path.relative_to(run.path(FOLDER)).as_posix()}` ({config['limit']})")
-        if made_by := content.get("lm_eval_version") or content.get("git_hash"):
-            harness.add(str(made_by))
-        for score in read_scores(content, config, weights, where):
+        if isinstance(content.get("notus"), dict):
+            origin = told(run, content, config, where)
+        else:
+            origin = by_hand(content, config, whose(run, content, where), where)
+            refuse_older(run, content.get("date"), where)
+        for score in read_scores(content, origin):
             key = (score.weights, score.task, score.metric, score.filter, score.shots)
             other = scores.setdefault(key, score)
             if other.value != score.value:
@@ -55,9 +67,12 @@ def read_evaluation(run: Run) -> Evaluation | None:
                     f"{where}: another {score.metric} of {score.task} than in {other.file}; remove the one "
                     "that does not count"
                 )
+        if found := read_details(content, origin, path):
+            details.append(found)
     if not scores:
         return None
-    return Evaluation(tuple(scores.values()), tuple(limited), tuple(sorted(harness)))
+    every = list(scores.values())
+    return Evaluation((*every, *leaderboard_averages(every)), tuple(details))
 
 
 def _read(path: Path, where: str) -> Part:

@@ -8,62 +8,22 @@ none, are averaged as the leaderboard did.
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from modelcard.facts.scores import Dataset, Origin, Score
 from recipe.errors import UserError
-from recipe.evaluate.subject import Weights
 
 Part = dict[str, Any]
 Figures = dict[tuple[str, str], tuple[float, float | None]]
 MMLU_2023 = "hendrycksTest-"
 
 
-@dataclass(frozen=True)
-class Score:
-    """One figure.
-
-    Attributes:
-        task: As the harness calls it.
-        parts: How many tasks it is the mean of; 0: it is one task's, or the harness's own of a group.
-        holds: The tasks that it is made of, and their data sets' paths.
-        metric: Its name.
-        filter: How an answer was read, `none` where there is one way only.
-        value: As the file has it.
-        stderr: None where the file has none.
-        shots: Examples in the prompt; None where the file does not say.
-        version: Of the task.
-        higher_is_better: None where the file does not say.
-        dataset: Path, configuration and split; None each where the file does not say.
-        limit: Samples of each task, or the share of them, that were taken; None: all.
-        weights: Which of this run's were measured.
-        file: Where it lies in the run folder.
-    """
-
-    task: str
-    parts: int
-    holds: tuple[str, ...]
-    metric: str
-    filter: str
-    value: float
-    stderr: float | None
-    shots: int | None
-    version: str | None
-    higher_is_better: bool | None
-    dataset: tuple[str | None, str | None, str | None]
-    limit: float | None
-    weights: Weights
-    file: str
-
-
-def read_scores(content: Part, config: Part, weights: Weights, file: str) -> Iterator[Score]:
+def read_scores(content: Part, origin: Origin) -> Iterator[Score]:
     """Yield the figures of a result file.
 
     Args:
         content: Of the file.
-        config: Its `config`.
-        weights: Which were measured.
-        file: Where it lies in the run folder.
+        origin: What it says of all of its figures.
 
     Raises:
         UserError: A figure is not finite.
@@ -71,7 +31,7 @@ def read_scores(content: Part, config: Part, weights: Weights, file: str) -> Ite
     results: dict[str, Part] = content["results"]
     today = any("," in key for found in results.values() for key in found)
     parts = {task: _leaves(content, task) for task in _groups(content)}
-    figures = {task: dict(_figures(found, today, file, task)) for task, found in results.items()}
+    figures = {task: dict(_figures(found, today, origin.file, task)) for task, found in results.items()}
     hidden = {part for task in parts if figures.get(task) for part in _below(content, task)}
     of_mmlu = [task for task in results if task.startswith(MMLU_2023)] if not today else []
     hidden |= set(of_mmlu)
@@ -88,21 +48,19 @@ def read_scores(content: Part, config: Part, weights: Weights, file: str) -> Ite
                 filter=by,
                 value=value,
                 stderr=stderr,
-                shots=_alike([_shots(content, config, one) for one in (task, *members)]),
+                interval=_interval(content, task, f"{metric},{by}"),
+                samples=_samples(content, members),
+                shots=_alike([_shots(content, one) for one in (task, *members)]),
                 version=_version(content, task),
                 higher_is_better=_part(content, "higher_is_better", task).get(metric),
-                dataset=_dataset(content, members, whole=task in parts),
-                limit=config.get("limit"),
-                weights=weights,
-                file=file,
+                dataset=_dataset(content, task, members),
+                origin=origin,
             )
     if of_mmlu:
-        yield from _mmlu(content, config, {task: figures[task] for task in of_mmlu}, weights, file)
+        yield from _mmlu(content, {task: figures[task] for task in of_mmlu}, origin)
 
 
-def _mmlu(
-    content: Part, config: Part, figures: dict[str, Figures], weights: Weights, file: str
-) -> Iterator[Score]:
+def _mmlu(content: Part, figures: dict[str, Figures], origin: Origin) -> Iterator[Score]:
     """Yield the unweighted means over MMLU's parts, of the metrics that all of them have."""
     shared = set.intersection(*(set(found) for found in figures.values()))
     for metric, by in sorted(shared):
@@ -115,13 +73,13 @@ def _mmlu(
             filter=by,
             value=math.fsum(values) / len(values),
             stderr=None,
-            shots=_alike([_shots(content, config, task) for task in figures]),
+            interval=None,
+            samples=_samples(content, list(figures)),
+            shots=_alike([_shots(content, task) for task in figures]),
             version=_alike([_version(content, task) for task in figures]),
             higher_is_better=None,
-            dataset=("hendrycks_test", None, None),
-            limit=config.get("limit"),
-            weights=weights,
-            file=file,
+            dataset=Dataset("hendrycks_test"),
+            origin=origin,
         )
 
 
@@ -170,8 +128,9 @@ def _leaves(content: Part, task: str) -> list[str]:
 
 
 def _holds(content: Part, tasks: list[str]) -> tuple[str, ...]:
-    paths = [_part(content, "configs", task).get("dataset_path") for task in tasks]
-    return tuple(dict.fromkeys([*tasks, *(path for path in paths if isinstance(path, str))]))
+    found = [_part(content, "configs", task).get("dataset_path") for task in tasks]
+    found += [_part(_about(content), "data", task).get("path") for task in tasks]
+    return tuple(dict.fromkeys([*tasks, *(path for path in found if isinstance(path, str))]))
 
 
 def _alike(values: list[Any]) -> Any:
@@ -180,10 +139,11 @@ def _alike(values: list[Any]) -> Any:
     return found.pop() if len(found) == 1 else None
 
 
-def _shots(content: Part, config: Part, task: str) -> int | None:
-    shots = content.get("n-shot")
+def _shots(content: Part, task: str) -> int | None:
+    shots, config = content.get("n-shot"), content.get("config")
     of_task = shots.get(task) if isinstance(shots, dict) else None
-    for value in (of_task, _part(content, "configs", task).get("num_fewshot"), config.get("num_fewshot")):
+    of_all = config.get("num_fewshot") if isinstance(config, dict) else None
+    for value in (of_task, _part(content, "configs", task).get("num_fewshot"), of_all):
         if isinstance(value, int):
             return value
     return None
@@ -195,9 +155,43 @@ def _version(content: Part, task: str) -> str | None:
     return version if version is None else re.sub(r"\.0$", "", str(version))
 
 
-def _dataset(content: Part, tasks: list[str], *, whole: bool) -> tuple[str | None, str | None, str | None]:
-    configs = [_part(content, "configs", task) for task in tasks]
-    path = _alike([config.get("dataset_path") for config in configs])
-    name = None if whole else _alike([config.get("dataset_name") for config in configs])
-    split = _alike([config.get("test_split") or config.get("validation_split") for config in configs])
-    return path, name, split
+def _samples(content: Part, tasks: list[str]) -> int | None:
+    counts = [_part(content, "n-samples", task).get("effective") for task in tasks]
+    known = [count for count in counts if isinstance(count, int)]
+    return sum(known) if len(known) == len(tasks) else None
+
+
+def _interval(content: Part, task: str, figure: str) -> tuple[float, float] | None:
+    found = _part(_about(content), "intervals", task).get(figure)
+    if not isinstance(found, list) or len(found) != 2 or not all(map(is_number, found)):
+        return None
+    return found[0], found[1]
+
+
+def _dataset(content: Part, task: str, members: list[str]) -> Dataset:
+    """Return what the file's `notus` says of a task's data, or lm-eval's configuration; of a group what is alike."""
+    said = _part(_about(content), "data", task)
+    parts = (
+        [said]
+        if said
+        else [_part(_about(content), "data", one) or _configured(content, one) for one in members]
+    )
+    return Dataset(
+        *(_alike([part.get(key) for part in parts]) for key in ("path", "config", "split", "revision"))
+    )
+
+
+def _configured(content: Part, task: str) -> Part:
+    config = _part(content, "configs", task)
+    loading = config.get("dataset_kwargs")
+    return {
+        "path": config.get("dataset_path"),
+        "config": config.get("dataset_name"),
+        "split": config.get("test_split") or config.get("validation_split"),
+        "revision": loading.get("revision") if isinstance(loading, dict) else None,
+    }
+
+
+def _about(content: Part) -> Part:
+    found = content.get("notus")
+    return found if isinstance(found, dict) else {}

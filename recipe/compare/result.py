@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recipe.compare import bootstrap
-from recipe.compare.bootstrap import Interval, intervals
+from recipe import bootstrap
+from recipe.bootstrap import Interval, intervals
 from recipe.compare.pairs import Pairs, differing, leaks_of, read_pairs
-from recipe.compare.scores import ADAPTER, cross_logps, own_logps
 from recipe.disk import read_json
 from recipe.heldout import compare, each_pair
+from recipe.logps import ADAPTER, cross_logps, own_logps
 from recipe.made_by import versions
 from recipe.progress import Reporter
 from recipe.reference import COMPUTED_BY

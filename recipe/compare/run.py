@@ -12,10 +12,10 @@ from typing import Any
 
 from recipe.compare.figure import as_svg
 from recipe.compare.result import FORMAT, SIDES, Result, compute, made_from
-from recipe.compare.scores import let_go
 from recipe.disk import file_sha256, read_json, write_json, write_text
 from recipe.errors import UserError
 from recipe.fetch import base_files, local_path, tokenizer_files
+from recipe.logps import let_go
 from recipe.made_by import image
 from recipe.progress import Reporter
 from recipe.run import Run, Stage

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -81,6 +82,13 @@ class Pair:
     rejected_model: str | None = None
     chosen_rating: float | None = None
     rejected_rating: float | None = None
+
+
+def prompt_text(turns: Sequence[Mapping[str, str]]) -> str:
+    """Return a prompt as one text: a single turn as it is, of several each under its role."""
+    if len(turns) == 1 and turns[0]["role"] == "user":
+        return turns[0]["content"]
+    return "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)
 
 
 def digest(content: object) -> str:

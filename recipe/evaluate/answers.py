@@ -58,6 +58,7 @@ def answers_to(
     *,
     bar: Bar | None = None,
     kept: Kept | None = None,
+    cut: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Return the answer to each conversation, without its end-of-sequence token and the white space around it.
 
@@ -68,6 +69,7 @@ def answers_to(
         decoding: How.
         bar: Moved on by the answers.
         kept: Is given each answer as soon as it is there.
+        cut: Is given the place of each answer that was at its longest before it ended.
 
     Raises:
         UserError: The chat template refuses a conversation, or it is longer than the model's context.
@@ -78,9 +80,11 @@ def answers_to(
     for places in _batches(prompts, rooms, decoding.batch_size):
         asked = [prompts[place] for place in places]
         draws = _Draws([row_seed(decoding, conversations[place]) for place in places], decoding.temperature)
-        texts = _generate(model, tokenizer, asked, draws, rooms[places[0]])
-        for place, text in zip(places, texts, strict=True):
+        written = _generate(model, tokenizer, asked, draws, rooms[places[0]])
+        for place, (text, ended) in zip(places, written, strict=True):
             found[place] = text
+            if cut is not None and not ended:
+                cut(place)
             if kept is not None:
                 kept(place, text)
         if bar is not None:
@@ -127,8 +131,8 @@ def _batches(
 
 def _generate(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], draws: "_Draws", room: int
-) -> list[str]:
-    """Answer one batch, padded on the left."""
+) -> list[tuple[str, bool]]:
+    """Answer one batch, padded on the left; return each answer, and whether it ended by itself."""
     ends = _ends(model, tokenizer)
     width = max(map(len, prompts))
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
@@ -168,9 +172,9 @@ def _memory(rows: int) -> Iterator[None]:
         raise UserError(f"answers: the GPU's memory does not hold {rows} at the same time; {less}") from None
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int], ends: Sequence[int]) -> str:
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int], ends: Sequence[int]) -> tuple[str, bool]:
     end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-    return str(tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
+    return str(tokenizer.decode(ids[:end], skip_special_tokens=True)).strip(), end < len(ids)
 
 
 class _Draws(LogitsProcessor):

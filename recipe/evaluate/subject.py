@@ -40,7 +40,7 @@ class Subject:
         made = {name: self.run.done(name) for name in ("fetch", "train", "merge")}
         if made["fetch"] is None or (self.weights != "base" and made["train"] is None):
             raise UserError(f"{self.run.folder}: nothing was trained here; `notus train` does")
-        found = {"base": str(load_inputs(self.run)["base"]["sha256"])}
+        found = {"base": canonical_sha256(load_inputs(self.run)["base"]["sha256"])}
         if self.weights == "adapter":
             assert made["train"] is not None
             found["adapter"] = made["train"]["outputs"][ADAPTER]["sha256"]

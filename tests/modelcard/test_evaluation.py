@@ -1,7 +1,6 @@
 """Results of lm-evaluation-harness, of today and of 2023: read as they are, and refused if they are another model's."""
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,31 +13,9 @@ from modelcard.facts import read_facts
 from modelcard.facts.evaluation import Evaluation, read_evaluation
 from publish.localhub.card_check import check_card
 from recipe.errors import UserError
-from recipe.load import load_recipe
 from recipe.run import Run
 from tests.modelcard import lm_eval
-
-Put = Callable[..., Run]
-
-
-@pytest.fixture
-def put(trained: Path, tiny: Path, tmp_path: Path) -> Put:
-    """Return the run with the given result files, by name."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for path in trained.iterdir():
-        if path.name != "eval":
-            (folder / path.name).symlink_to(path)
-    (folder / "eval").mkdir()
-    run = Run(folder, load_recipe(tiny / "tiny.yaml"))
-
-    def write(**files: Any) -> Run:
-        for name, content in files.items():
-            text = content if isinstance(content, str) else json.dumps(content)
-            run.path("eval", f"{name}.json").write_text(text)
-        return run
-
-    return write
+from tests.modelcard.conftest import Put
 
 
 def evaluation(run: Run) -> Evaluation:

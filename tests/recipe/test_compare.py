@@ -15,18 +15,18 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import load_file
 
-from recipe.compare import bootstrap
-from recipe.compare.bootstrap import intervals, resampled_means
+from recipe import bootstrap
+from recipe.bootstrap import intervals, resampled_means
 from recipe.compare.figure import as_svg
 from recipe.compare.pairs import Pairs, Texts, differing, leaks_of, read_pairs
 from recipe.compare.result import ENOUGH, Result, figures, finding
 from recipe.compare.run import DATA_KEYS, differing_data, naming
-from recipe.compare.scores import cross_logps, own_logps
 from recipe.compare.view import show_comparison
 from recipe.disk import file_sha256, read_json, write_json
 from recipe.errors import UserError
 from recipe.heldout import compare, each_pair
 from recipe.load import load_recipe
+from recipe.logps import cross_logps, own_logps
 from recipe.progress import Reporter
 from recipe.run import Run
 from recipe.schema import Science

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recipe.curate.pair import prompt_text
 from recipe.errors import UserError
 
 _BATCH = 2048  # rows in memory at a time: some 20 MB of text
@@ -95,7 +96,7 @@ def _as_feedback(pairs: Any, file: str, seen: int, line: int) -> Any:
         "file": pa.array([file] * count),
         "line": pa.array(np.arange(line, line + count)),
         "source": pairs.column("source"),
-        "instruction": pa.array(map(_text, pairs.column("prompt").to_pylist()), pa.string()),
+        "instruction": pa.array(map(prompt_text, pairs.column("prompt").to_pylist()), pa.string()),
         "completions": pa.ListArray.from_arrays(np.arange(0, 2 * count + 1, 2, dtype=np.int32), completions),
         "chosen": pa.array(np.zeros(count, np.int8)),
         "rejected": pa.array(np.ones(count, np.int8)),
@@ -104,10 +105,3 @@ def _as_feedback(pairs: Any, file: str, seen: int, line: int) -> Any:
         "flags": pa.array([[]] * count, pa.list_(pa.string())),
     }
     return pa.RecordBatch.from_pydict(columns)
-
-
-def _text(turns: list[dict[str, str]]) -> str:
-    """Return a prompt as one text: a single turn as it is, of several each under its role."""
-    if len(turns) == 1 and turns[0]["role"] == "user":
-        return turns[0]["content"]
-    return "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)

@@ -119,6 +119,14 @@ def test_answers_are_given_as_they_come_and_the_bar_moves_by_them(
     assert steps.done == len(CONVERSATIONS)
 
 
+def test_answers_that_did_not_end_are_told(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    cut: set[int] = set()
+    found = answers_to(model, tokenizer, CONVERSATIONS, GREEDY, cut=cut.add)
+    longer = answers_to(model, tokenizer, CONVERSATIONS, Decoding(GREEDY.max_new_tokens * 2, batch_size=3))
+    assert cut == {place for place, answer in enumerate(found) if longer[place] != answer}
+    assert 0 < len(cut) < len(found)
+
+
 def test_an_answer_ends_where_the_context_does(
     model: Any, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

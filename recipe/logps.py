@@ -1,4 +1,4 @@
-"""The log-probabilities that an adapter gives to a test set: its own run's, as training left them, or another run's.
+"""The log-probabilities that a run's weights give to a test set: its own, as training left them, or another run's.
 
 A set is scored as `recipe.train` scores it: the same tokenization, trainer and micro-batches.
 """
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from recipe.disk import file_sha256
 from recipe.engine import build_trainer, fuses
-from recipe.fetch import load_inputs
+from recipe.fetch import base_files, load_inputs
 from recipe.progress import Reporter
 from recipe.prompt import pair_tokenizer
 from recipe.reference import Shards, kept_logps, reference_key
@@ -49,32 +49,40 @@ def own_logps(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
     return reference, policy
 
 
-def cross_logps(run: Run, data: Path, kept: Path, title: str, reporter: Reporter) -> torch.Tensor:
-    """Return the log-probabilities of another run's test set under a run's adapter.
+def cross_logps(
+    run: Run, data: Path, kept: Path, title: str, reporter: Reporter, *, merged: bool = False
+) -> torch.Tensor:
+    """Return the log-probabilities of a test set under a run's weights.
 
     Args:
-        run: Its train stage is done.
-        data: The test set, as curated.
-        kept: A folder of shards, from which those are read that are of the same adapter, rows and stack.
+        run: Its train stage is done, and its merge stage if that is asked for.
+        data: The test set, as curated: another run's, say.
+        kept: A folder of shards, from which those are read that are of the same weights, rows and stack.
         title: What the progress bar says.
-        reporter: Shows it.
+        reporter: Shows the progress.
+        merged: Ask the merged weights, not the adapter.
 
     Returns:
         As `own_logps`.
     """
     recipe, inputs = _scoring_only(run.recipe), load_inputs(run)
+    if merged:  # the adapter that the trainer lays over them is untrained, and moves nothing
+        files = base_files(run.path("merged"))
+        inputs["base"] |= {
+            "path": run.path("merged"),
+            "sha256": {path.name: file_sha256(path) for path in files},
+        }
     tokenizer = load_tokenizer(inputs["tokenizer"]["path"])
     rows, _ = tokenize(data, pair_tokenizer(tokenizer, recipe.science), recipe, reporter)
     schedule = schedule_of(recipe.science, len(rows))  # of no step: the trainer is not asked to train
     with tempfile.TemporaryDirectory() as nothing:
         trainer = build_trainer(recipe, inputs, tokenizer, schedule, rows, rows, Path(nothing))
-        _put_on(trainer.tuned, run)
-        key = {
-            **reference_key(
-                trainer, inputs["base"]["sha256"], {"rows": sha256_of(rows)}, fused=fuses(recipe.execution)
-            ),
-            **{name: file_sha256(run.path("adapter", name)) for name in ADAPTER},
-        }
+        key = reference_key(
+            trainer, inputs["base"]["sha256"], {"rows": sha256_of(rows)}, fused=fuses(recipe.execution)
+        )
+        if not merged:
+            _put_on(trainer.tuned, run)
+            key = {**key, **{name: file_sha256(run.path("adapter", name)) for name in ADAPTER}}
         found = kept_logps(trainer, {"rows": rows}, Shards(kept, key), title, reporter).logps["rows"]
     del trainer
     let_go()
