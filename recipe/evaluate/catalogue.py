@@ -42,7 +42,9 @@ def names_in(folder: Path) -> dict[str, Path]:
         for file in sorted(files):
             if file.endswith("yaml"):  # some that others include have no dot before it
                 content = Path(parent, file).read_bytes()
-                defined.update(dict.fromkeys((name.decode() for name in DEFINED.findall(content)), Path(parent)))
+                defined.update(
+                    dict.fromkeys((name.decode() for name in DEFINED.findall(content)), Path(parent))
+                )
                 tags |= {word.decode() for listed in TAGGED.findall(content) for word in WORD.findall(listed)}
     return dict.fromkeys(tags, folder) | defined
 
@@ -102,7 +104,9 @@ class Catalogue:
             if entry is None:
                 yield name
             elif entry.kind.name in {"GROUP", "TAG"}:
-                members = sorted(entry.tags) if entry.kind.name == "TAG" else map(_name_of, _members(entry.cfg))
+                members = (
+                    sorted(entry.tags) if entry.kind.name == "TAG" else map(_name_of, _members(entry.cfg))
+                )
                 yield from self._missing(list(members))
 
     def _walk(self, name: str, over: Config) -> Iterator[tuple[str, Config]]:

@@ -44,7 +44,9 @@ def task_hash(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return lm-eval's hash of a task's samples: rows, prompts and targets."""
     from lm_eval.utils import hash_string
 
-    return str(hash_string("".join(row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in rows)))
+    return str(
+        hash_string("".join(row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in rows))
+    )
 
 
 def few(leaf: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -52,7 +54,15 @@ def few(leaf: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     kept = []
     for row in rows:
         if row["doc_id"] < SAMPLES:
-            names = ("doc_id", "filter", "filtered_resps", "doc_hash", "prompt_hash", "target_hash", *row["metrics"])
+            names = (
+                "doc_id",
+                "filter",
+                "filtered_resps",
+                "doc_hash",
+                "prompt_hash",
+                "target_hash",
+                *row["metrics"],
+            )
             kept.append({"task": leaf, **{name: row[name] for name in names}})
     return kept
 

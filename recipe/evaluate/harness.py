@@ -74,8 +74,8 @@ class Harness:
         write_text(evaluating.out / f"{name}.samples.jsonl", "".join(f"{line}\n" for line in lines))
         if found["cut"]:
             evaluating.reporter.warn(
-                f"{name}: {found['cut']:,} of {found['requests']:,} requests were longer than the model reads, and cut at "
-                "their beginning"
+                f"{name}: {found['cut']:,} of {found['requests']:,} requests were longer than the model reads, and cut "
+                "at their beginning"
             )
         return headline(found["content"], asked.benchmark)
 
@@ -97,7 +97,9 @@ class Harness:
         decides = {
             "subject": [subject.weights, subject.identity],
             "tasks": configs,
-            "groups": [self.catalogue.version(group) for group in self.catalogue.groups(asked.benchmark.name)],
+            "groups": [
+                self.catalogue.version(group) for group in self.catalogue.groups(asked.benchmark.name)
+            ],
             "data": {leaf: source.record() for leaf, source in asked.sources.items()},
             "shots": asked.benchmark.shots,
             "chat": self.chat,
@@ -114,7 +116,9 @@ class Harness:
         from recipe.evaluate.harness_model import Kept, hushed
 
         started, name, reporter = time.time(), asked.benchmark.name, self.evaluating.reporter
-        for stale in self.evaluating.kept.glob(f"{name}-????????????????.*"):  # of other settings or another version
+        for stale in self.evaluating.kept.glob(
+            f"{name}-????????????????.*"
+        ):  # of other settings or another version
             if not stale.name.startswith(path.stem):
                 stale.unlink()
         with hushed():
@@ -146,7 +150,13 @@ class Harness:
         requests = sum(len(task.instances) * task.config.repeats for task in tasks["tasks"].values())
         seconds = round(time.time() - started, 1)
         whole_found: dict[str, Any] = plain(
-            {"content": content, "samples": kept_samples, "cut": cut, "requests": requests, "seconds": seconds}
+            {
+                "content": content,
+                "samples": kept_samples,
+                "cut": cut,
+                "requests": requests,
+                "seconds": seconds,
+            }
         )
         return whole_found
 
@@ -172,7 +182,10 @@ class Harness:
         tokenizer, parameters = model.tokenizer, getattr(model.model, "parameters", None)
         template = tokenizer.chat_template if self.chat else None
         special = {
-            f"tokenizer_{name}_token": [getattr(tokenizer, f"{name}_token"), str(getattr(tokenizer, f"{name}_token_id"))]
+            f"tokenizer_{name}_token": [
+                getattr(tokenizer, f"{name}_token"),
+                str(getattr(tokenizer, f"{name}_token_id")),
+            ]
             for name in ("pad", "eos", "bos")
         }
         config = {
@@ -224,7 +237,7 @@ def _seed(tasks: Any) -> None:
 
 
 def _placeless(config: Config, file: Path) -> Config:
-    """Return a task's configuration with the functions that it names by their place in a package, not on this machine."""
+    """Return a task's configuration with the functions that it names by their place in a package."""
     top = str(file).removesuffix(place_of(file))
     found: Config = json.loads(json.dumps(config, default=str).replace(top, ""))
     return found

@@ -59,8 +59,8 @@ class Model(HFLM):  # type: ignore[misc]
         longest = max(request.args[1].get("max_gen_toks", self.max_gen_toks) for request in requests)
         if longest >= self.max_length:
             raise UserError(
-                f"{self.title}: answers may have {longest} tokens, and the model reads {self.max_length} in all; leave the "
-                "task out by benchmark_tasks"
+                f"{self.title}: answers may have {longest} tokens, and the model reads {self.max_length} in all; leave "
+                "the task out by benchmark_tasks"
             )
         with self._shown(requests):
             return super().generate_until(requests, disable_tqdm=True)
@@ -85,8 +85,8 @@ class Model(HFLM):  # type: ignore[misc]
         for texts, context, continuation in requests:
             if len(continuation) > self.max_length:
                 raise UserError(
-                    f"{self.title}: an answer has {len(continuation)} tokens, and the model reads {self.max_length}; leave "
-                    "the task out by benchmark_tasks"
+                    f"{self.title}: an answer has {len(continuation)} tokens, and the model reads {self.max_length}; "
+                    "leave the task out by benchmark_tasks"
                 )
             if len(context) + len(continuation) > self.max_length + 1:
                 self._cut(texts or (context, continuation))
@@ -169,12 +169,15 @@ class _Counting(CacheHook):  # type: ignore[misc]
 
 
 def load_vllm(subject: Subject, batch_size: int) -> Any:
-    """Return lm-eval's vLLM model of a subject's weights. It batches by itself, so all its answers are kept at the end."""
+    """Return lm-eval's vLLM model of a subject's weights. It batches by itself: its answers are kept at the end."""
     from lm_eval.models.vllm_causallms import VLLM
 
     lora: dict[str, Any] = {}
     if subject.weights == "adapter":
-        lora = {"lora_local_path": str(subject.run.path("adapter")), "max_lora_rank": subject.run.recipe.science.lora_r}
+        lora = {
+            "lora_local_path": str(subject.run.path("adapter")),
+            "max_lora_rank": subject.run.recipe.science.lora_r,
+        }
     place, tokenizer = str(subject.place), str(subject.tokenizer_place)
     return VLLM(pretrained=place, tokenizer=tokenizer, dtype="auto", batch_size=batch_size, seed=1234, **lora)
 

@@ -50,7 +50,7 @@ PUBLISHED = {  # rows, and requests of all of them: a question has as many as it
 SUBJECTS = 57  # of mmlu; each is limited by itself
 
 
-def check(run: Run, weights: Weights) -> None:
+def check(run: Run, weights: Weights) -> None:  # noqa: ARG001 - as every suite's
     """Refuse tasks that lm-eval does not know, and local rows that are not there."""
     evaluation = run.recipe.evaluation
     known = [*names_in(shipped()), *get_args(ChatBenchmark)]
@@ -141,7 +141,9 @@ def _planned(catalogue: Catalogue, asked: Asked, evaluation: Evaluation) -> Plan
     notes = [] if exact else ["about: as published; they are counted once the rows are here"]
     source = next(iter(asked.sources.values()))
     if source.revision is None:
-        notes.append(f"{source.path} is pinned to no commit; benchmark_revisions does that, or it is looked up then")
+        notes.append(
+            f"{source.path} is pinned to no commit; benchmark_revisions does that, or it is looked up then"
+        )
     return Planned(
         task=benchmark.name,
         shots=shots.pop() if len(shots) == 1 else None,

@@ -19,7 +19,9 @@ from recipe.schema import canonical_sha256, is_commit, whole_path
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".arrow": "arrow"}
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-BUILDERS = frozenset({"arrow", "csv", "json", "parquet", "text", "webdataset", "xml"})  # `datasets` has them itself
+BUILDERS = frozenset(
+    {"arrow", "csv", "json", "parquet", "text", "webdataset", "xml"}
+)  # `datasets` has them itself
 
 Files = dict[str, tuple[Path, ...]]
 """The files of each split."""
@@ -81,7 +83,9 @@ def fewshot_split(config: Config) -> str | None:
     return str(config.get("training_split") or config.get("validation_split") or config.get("test_split"))
 
 
-def local_source(leaf: str, config: Config, name: str, shots: int, *, alone: bool, path: str | None = None) -> Source:
+def local_source(
+    leaf: str, config: Config, name: str, shots: int, *, alone: bool, path: str | None = None
+) -> Source:
     """Return the rows of a task as they lie in a local file or folder.
 
     Args:
@@ -171,15 +175,21 @@ def _download(leaf: str, config: Config, commit: str) -> Files:
     import datasets
 
     path, subset = config["dataset_path"], config.get("dataset_name")
-    more = {key: value for key, value in (config.get("dataset_kwargs") or {}).items() if key != "trust_remote_code"}
+    more = {
+        key: value
+        for key, value in (config.get("dataset_kwargs") or {}).items()
+        if key != "trust_remote_code"
+    }
     where = f"{path} at {commit}"
     with hub_errors(f"reading the data set {where}"), _data_errors(leaf, where):
         rows = datasets.load_dataset(path, subset, **{**more, "revision": commit})
-    files = {split: tuple(Path(file["filename"]) for file in part.cache_files) for split, part in rows.items()}
+    files = {
+        split: tuple(Path(file["filename"]) for file in part.cache_files) for split, part in rows.items()
+    }
     if not all(commit in file.parts for each in files.values() for file in each):
         raise UserError(
-            f"{where}: the Hub can't be reached, and its cache here has another commit only; connect, or name local files "
-            f"by benchmark_data: {leaf}"
+            f"{where}: the Hub can't be reached, and another commit is all that its cache here has; connect, or name "
+            f"local files by benchmark_data: {leaf}"
         )
     return files
 
@@ -207,7 +217,9 @@ def _data_errors(leaf: str, where: str) -> Iterator[None]:
         raise UserError(f"{where}: {str(error).splitlines()[0].rstrip('.')}; {instead}") from None
 
 
-def _with_examples(leaf: str, config: Config, files: Files, shots: int, where: str) -> tuple[Files, str | None]:
+def _with_examples(
+    leaf: str, config: Config, files: Files, shots: int, where: str
+) -> tuple[Files, str | None]:
     """Return the files of the splits that are needed, and what to take for the examples' if there is no need of it."""
     wanted, examples = evaluated_split(config), fewshot_split(config)
     if examples is None or examples in files:

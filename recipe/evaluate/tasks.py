@@ -96,7 +96,8 @@ def _refuse_rows(leaf: str, task: Any, asked: Asked) -> None:
     needed = shots + (fewshot_split(config) == evaluated_split(config))  # a row is no example for itself
     if shots and hasattr(task, "sampler") and len(task.sampler.df) < needed:
         raise UserError(
-            f"{source.path}: {len(task.sampler.df)} rows to take examples from, and {leaf} needs {needed}; put more there"
+            f"{source.path}: {len(task.sampler.df)} rows to take examples from, and {leaf} needs {needed}; put more "
+            "there"
         )
     if source.path.startswith("local:"):
         readings = [task.doc_to_text, task.doc_to_target]
@@ -115,6 +116,6 @@ def _fitting(task: str, where: str, work: Callable[[], Any]) -> Any:
     except odd as error:
         said = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{where}: rows that {task} can't use ({type(error).__name__}: {said}); they have to be as in the data set that "
-            "they stand for"
+            f"{where}: rows that {task} can't use ({type(error).__name__}: {said}); they have to be as in the data set "
+            "that they stand for"
         ) from error

@@ -32,7 +32,9 @@ def plan(run: Run) -> list[Planned]:
     for benchmark in BENCHMARKS:
         rows = ROWS[benchmark.name]()[:limit]
         requests = sum(len(row.get("replies", "1")) for row in rows)
-        planned.append(Planned(benchmark.name, 0, str(benchmark.metric), f"{DATA} ({benchmark.name})", requests))
+        planned.append(
+            Planned(benchmark.name, 0, str(benchmark.metric), f"{DATA} ({benchmark.name})", requests)
+        )
     return planned
 
 
@@ -44,7 +46,8 @@ def measure(evaluating: Evaluating) -> dict[str, object]:
         write_text(file, as_jsonl(ROWS[benchmark.name]()))
         leaves = catalogue.leaves(benchmark.name)
         sources = {
-            leaf: local_source(leaf, config, str(file), 0, alone=True, path=DATA) for leaf, config in leaves.items()
+            leaf: local_source(leaf, config, str(file), 0, alone=True, path=DATA)
+            for leaf, config in leaves.items()
         }
         asked.append(Asked(benchmark, leaves, sources))
     return Harness(evaluating, catalogue, chat=True).measure(asked)

@@ -1,4 +1,4 @@
-"""The rows of the smoke tasks: made on the spot, the same on any machine, their questions in no training set of ours."""
+"""The rows of the smoke tasks: made on the spot, the same on any machine, and in no training set of ours."""
 
 import json
 import re
@@ -29,7 +29,9 @@ def reply_rows() -> list[Row]:
     for task in _unseen()[:REPLIES]:
         wrong = [_first_sentence(rng.choice(STYLES[style].texts)) for style in rng.sample(UNHELPFUL, 2)]
         best, place = rng.choice(helpful), rng.randrange(3)
-        rows.append({"question": task.instruction, "replies": [*wrong[:place], best, *wrong[place:]], "best": place})
+        rows.append(
+            {"question": task.instruction, "replies": [*wrong[:place], best, *wrong[place:]], "best": place}
+        )
     return rows
 
 
