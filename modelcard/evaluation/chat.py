@@ -28,11 +28,13 @@ class Chat:
         shown: The figures.
         judges: Of what, by whom, how and when, in a phrase each.
         categories: MT-Bench's, if the file has them.
+        reference: Whose answers AlpacaEval's judge compared with.
     """
 
     shown: Shown
     judges: tuple[str, ...]
     categories: Table
+    reference: str | None
 
 
 def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequence[Details]) -> Chat:
@@ -59,6 +61,9 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
         shown=shown(found, kind, table),
         judges=tuple(f"{joined(names)} by {_judge(judge)}" for judge, names in judges.items()),
         categories=_categories(found, details),
+        reference=next(
+            (one.reference for one in details if one.reference and one.origin.weights == found.weights), None
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """Which figures a card shows, beside which of the base's, and as people read them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,11 +29,13 @@ class Measured:
         weights: Whose they are: the repository's own or, where it has none, the run's other ones.
         ours: The leaderboard's in its order, then others in order of their files.
         base: The base's.
+        cut: By task, how many requests of ours were longer than the model reads, and of how many.
     """
 
     weights: Weights
     ours: tuple[Score, ...]
     base: tuple[Score, ...]
+    cut: dict[str, tuple[int, int]]
 
     def of_base(self, score: Score) -> Score | None:
         """Return the base's figure that one of ours can be held against."""
@@ -52,7 +55,7 @@ def measured(evaluation: Evaluation | None, kind: Weights) -> dict[Section, Meas
         if tuned:
             ours = [one for one in tuned if one.weights == kind] or tuned
             base = tuple(one for one in scores if one.weights == "base")
-            found[section] = Measured(ours[0].weights, tuple(ours), base)
+            found[section] = Measured(ours[0].weights, tuple(ours), base, _cut(evaluation, ours))
     return found
 
 
@@ -110,6 +113,11 @@ def figure(score: Score | None) -> str:
 def interval(low: float, high: float, digits: int) -> str:
     """Return the bounds of an interval."""
     return f"[{low:,.{digits}f},{SPACE}{high:,.{digits}f}]"
+
+
+def _cut(evaluation: Evaluation | None, scores: Sequence[Score]) -> dict[str, tuple[int, int]]:
+    counts = {one.origin: one.cut for one in evaluation.details if one.cut} if evaluation else {}
+    return {score.task: counts[score.origin] for score in scores if score.origin in counts}
 
 
 def _place(score: Score) -> int:

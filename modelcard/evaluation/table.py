@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from modelcard.evaluation.benchmarks import AVERAGE, benchmark_of
+from modelcard.evaluation.benchmarks import ALPACA_EVAL_2, AVERAGE, benchmark_of
 from modelcard.evaluation.measured import WHOSE, Measured, figure, in_percent, metric_name, title
 from modelcard.facts.original import Published
 from modelcard.facts.scores import Score
@@ -66,6 +66,7 @@ class Shown:
         by: Who measured, in a phrase.
         on: Whose weights were measured, where these are not the repository's own.
         limited: What was measured on some of its samples only, as `TASK (LIMIT)`.
+        cut: Prompts that were longer than the model reads, as `TASK (COUNT of ALL)`.
         chat_template: Whether prompts were put into the chat template.
     """
 
@@ -74,6 +75,7 @@ class Shown:
     by: str
     on: str | None
     limited: tuple[str, ...]
+    cut: tuple[str, ...]
     chat_template: bool
 
 
@@ -93,6 +95,7 @@ def shown(found: Measured, kind: Weights, table: Table, more: Table | None = Non
         by=_by([*found.ours, *found.base]),
         on=WHOSE[found.weights] if found.weights != kind else None,
         limited=tuple(f"`{task}` ({limit:g})" for task, limit in limits.items()),
+        cut=tuple(f"`{task}` ({cut:,} of {every:,})" for task, (cut, every) in found.cut.items()),
         chat_template=any(score.origin.chat_template for score in found.ours),
     )
 
@@ -138,7 +141,7 @@ def published_name(score: Score) -> str | None:
         ("alpaca_eval", "win_rate"),
         ("mt_bench", "score"),
     ):
-        return title(score)
+        return title(score) if score.dataset.config != ALPACA_EVAL_2 else None
     benchmark = benchmark_of((score.task, score.metric, score.filter))
     return benchmark.name if benchmark and score.shots in (benchmark.shots, None) else None
 

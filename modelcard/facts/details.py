@@ -82,6 +82,10 @@ class Details:
     heldout: HeldOutPairs | None
     samples: tuple[Sample, ...]
     categories: tuple[Category, ...]
+    reference: str | None
+    """Whose answers AlpacaEval's judge compared with."""
+    cut: tuple[int, int] | None
+    """How many requests were longer than the model reads, and of how many; None: none was."""
 
 
 def read_details(content: Part, origin: Origin, path: Path) -> Details | None:
@@ -110,6 +114,8 @@ def read_details(content: Part, origin: Origin, path: Path) -> Details | None:
             Category(*(read(one, key) for key in ("category", "questions", "score")))
             for one in found.get("by_category") or []
         ),
+        reference=found.get("reference"),
+        cut=(found["cut"], read(found, "requests")) if found.get("cut") else None,
     )
 
 

@@ -56,10 +56,10 @@ def test_benchmarks_come_before_small_tasks_and_one_alone_makes_no_picture(put: 
     assert drawn(run) == []
     assert draw_chart([]) is None
     Measured(run).smoke()
-    assert drawn(run) == ["notus_smoke_answer", "notus_smoke_choice"]
+    assert drawn(run) == ["smoke_answer", "smoke_reply"]
     others = ("hellaswag", "mmlu", "truthfulqa_mc2", "winogrande", "gsm8k", "drop")
     Measured(run).leaderboard(without=others)
-    assert drawn(run) == ["notus_smoke_answer", "notus_smoke_choice"]
+    assert drawn(run) == ["smoke_answer", "smoke_reply"]
     Measured(run).leaderboard(without=others[2:])
     assert drawn(run) == ["ARC (challenge)", "HellaSwag", "MMLU"]
     Measured(run).chat()

@@ -130,6 +130,7 @@ def test_chat_names_its_judges(put: Put) -> None:
     said = section(render(full_size(read_facts(run)), "adapter"), "Chat")
     for line in (
         "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | 87.11 ± 1.12 | 91.42 | 90.60 |",
+        "AlpacaEval's win rate is that over the answers of `text_davinci_003`.",
         "| MT-Bench | score, 1 to 10 | 7.06 | 6.94 | 7.30 | 7.34 |",
         "| MT-Bench | second turn | 6.86 | 6.74 | - | - |",
         "AlpacaEval by `gpt-4-0613` at `api.openai.com` (`alpaca_eval_gpt4`), 2026-03-02 to 2026-03-03, 3 answers with",
@@ -143,6 +144,22 @@ def test_chat_names_its_judges(put: Put) -> None:
     alone = section(render(read_facts(run), "adapter"), "Chat")
     assert "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | 87.11 ± 1.12 |\n" in alone
     assert "as published" not in alone
+
+
+def test_alpaca_eval_2_does_not_stand_beside_alpaca_eval(put: Put) -> None:
+    run = put()
+    alpaca, _ = Measured(run).chat()
+    content = json.loads(alpaca.read_text())
+    content["notus"]["data"]["alpaca_eval"]["config"] = "alpaca_eval_gpt4_baseline"
+    alpaca.write_text(json.dumps(content))
+    card = render(full_size(read_facts(run)), "adapter")
+    assert "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | - | - |" in section(card, "Chat")
+    assert "| AlpacaEval (804 prompts, standard error 0.99) | 91.42 | 90.60 |" in card
+
+
+def test_prompts_that_were_cut_are_counted(put: Put) -> None:
+    run = evaluated(put, lambda one: one.leaderboard())
+    assert "lost their beginning: `drop` (3 of 9,536)." in render(read_facts(run), "adapter")
 
 
 def test_held_out_pairs_have_intervals_and_say_what_length_controlled_is(put: Put) -> None:
@@ -180,7 +197,7 @@ def test_small_tasks_stand_beside_the_base(put: Put) -> None:
     run = evaluated(put, lambda one: one.smoke())
     Measured(run, "base").smoke(-0.0625)
     said = section(render(read_facts(run), "merged"), "Small tasks", "##")
-    assert "| `notus_smoke_choice` | 2 | acc | 56.25 ± 8.90 | 50.00 ± 8.90 |" in said
+    assert "| `smoke_reply` | 0 | acc | 56.25 ± 8.90 | 50.00 ± 8.90 |" in said
     assert "on the adapters over their base" in said
     assert "they say nothing of how good a model is" in said
 
@@ -189,7 +206,7 @@ def test_what_was_measured_on_some_samples_says_so(put: Put) -> None:
     run = evaluated(put, lambda one: one.leaderboard(), lambda one: one.smoke(), limit=20)
     card = render(read_facts(run), "adapter")
     assert "**Not on whole benchmarks:** `arc_challenge` (20), " in section(card, "Open LLM Leaderboard")
-    assert "`notus_smoke_choice` (20)" in section(card, "Small tasks", "##")
+    assert "`smoke_reply` (20)" in section(card, "Small tasks", "##")
     assert "Average of the seven" not in card
 
 
