@@ -100,7 +100,7 @@ def chart_alt(lines: Sequence[Line]) -> str:
         base = f" (its base {line.dots[BASE].value:.2f})" if BASE in line.dots else ""
         said.append(f"{line.name} {line.dots[OURS].value:.2f}{base}")
     beside = f", beside {joined(models[1:])}" if models[1:] else ""
-    return f"{len(lines)} benchmarks as dots on a scale in percent, {OURS}{beside}: {'; '.join(said)}."
+    return f"{len(lines)} lines with dots on a scale in percent, {OURS}{beside}: {'; '.join(said)}."
 
 
 def _lines(facts: Facts, found: Measured) -> list[Line]:

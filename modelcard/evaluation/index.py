@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
-from modelcard.evaluation.measured import metric_name, title
+from modelcard.evaluation.measured import metric_name, section_of, title
 from modelcard.facts.scores import Score
 from modelcard.words import joined
 from recipe.evaluate.subject import Weights
@@ -39,7 +39,7 @@ def _result(score: Score, kind: Weights, statement: str | None) -> EvalResult:
     data, origin = score.dataset, score.origin
     source = (origin.by.name, origin.by.url) if origin.by.url else ("this run", statement)
     arguments = {
-        "num_few_shot": score.shots,
+        "num_few_shot": score.shots if section_of(score) in ("benchmarks", "smoke") else None,
         "task": score.task,
         "version": score.version,
         "samples": score.samples,

@@ -18,8 +18,10 @@ METRICS = {
     "likelier": "chosen answer is the likelier one",
     "likelier_per_token": "chosen answer is the likelier one per token",
 }
-SAMPLES, CHARACTERS, COLUMNS = 3, 700, 96
+SAMPLES, CHARACTERS, COLUMNS = 3, 700, 88
 """How many prompts a card has, how much of each text, and how wide."""
+SOURCES = 12
+"""How many sources a card has."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ class Pairs:
     Attributes:
         shown: The figures.
         heldout: What the pairs are.
-        by_source: Figures by source, if there are several.
+        by_source: Figures by source, of those with the most pairs.
+        other_sources: How many smaller ones there are.
         samples: Prompts with answers.
     """
 
     shown: Shown
     heldout: HeldOutPairs | None
     by_source: Table
+    other_sources: int
     samples: tuple[Sample, ...]
 
 
@@ -53,13 +57,14 @@ def pairs(found: Measured, kind: Weights, details: Sequence[Details]) -> Pairs:
     sources = heldout.by_source if heldout else ()
     rows = [
         Row((one.source or "(none)", f"{one.pairs:,}"), (_estimate(one.accuracy), _estimate(one.margin)))
-        for one in sorted(sources, key=lambda one: -one.pairs)
+        for one in sorted(sources, key=lambda one: -one.pairs)[:SOURCES]
     ]
     samples = about.samples if about else ()
     return Pairs(
         shown=shown(found, kind, compared(known, found, {label: lambda score: METRICS[score.metric]})),
         heldout=heldout,
         by_source=Table(("source", "pairs"), ("reward accuracy", "reward margin"), tuple(rows)),
+        other_sources=len(sources) - len(rows),
         samples=tuple(map(_shown, samples[:SAMPLES])),
     )
 

@@ -41,7 +41,7 @@ def test_the_picture_says_nothing_of_who_drew_it() -> None:
 
 def test_the_text_has_the_picture_s_figures() -> None:
     assert chart_alt(LINES) == (
-        "3 benchmarks as dots on a scale in percent, this model, beside its base and zephyr: Average of the seven "
+        "3 lines with dots on a scale in percent, this model, beside its base and zephyr: Average of the seven "
         "55.51 (its base 54.31); ARC 64.25 (its base 63.00); DROP 0.40."
     )
 

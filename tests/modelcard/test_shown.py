@@ -14,7 +14,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from modelcard.card import render
 from modelcard.contamination import contamination_note
 from modelcard.evaluation.measured import measured
-from modelcard.evaluation.pairs import CHARACTERS, COLUMNS, SAMPLES, cut
+from modelcard.evaluation.pairs import CHARACTERS, COLUMNS, SAMPLES, SOURCES, cut
 from modelcard.facts import Facts, read_facts
 from modelcard.facts.base import Base
 from modelcard.facts.data import Data, Overlap
@@ -193,13 +193,29 @@ def test_pairs_that_all_agree_have_no_interval(put: Put) -> None:
     assert "| (none) | 40 | 1.000 | 0.400 [0.300, 0.500] |" in said
 
 
+def test_of_many_sources_the_largest_are_shown_and_the_others_counted(put: Put) -> None:
+    run = put()
+    path = Measured(run).preference()
+    content = json.loads(path.read_text())
+    one = content["notus"]["details"]["by_source"][0]
+    content["notus"]["details"]["by_source"] = [
+        one | {"source": f"s{pairs}", "pairs": pairs} for pairs in range(1, SOURCES + 4)
+    ]
+    path.write_text(json.dumps(content))
+    said = section(render(read_facts(run), "adapter"), "Held-out preferences", "##")
+    assert f"\n| s{SOURCES + 3} | {SOURCES + 3} |" in said
+    assert "| s4 |" in said
+    assert "| s3 |" not in said
+    assert "3 smaller sources are in the run's result file only." in said
+
+
 def test_small_tasks_stand_beside_the_base(put: Put) -> None:
     run = evaluated(put, lambda one: one.smoke())
     Measured(run, "base").smoke(-0.0625)
     said = section(render(read_facts(run), "merged"), "Small tasks", "##")
     assert "| `smoke_reply` | 0 | acc | 56.25 ± 8.90 | 50.00 ± 8.90 |" in said
     assert "on the adapters over their base" in said
-    assert "they say nothing of how good a model is" in said
+    assert "and little of how good a model is" in said
 
 
 def test_what_was_measured_on_some_samples_says_so(put: Put) -> None:
@@ -348,6 +364,7 @@ def test_an_entry_says_what_was_measured_on_what(put: Put) -> None:
         "alpaca_eval",
     )
     assert won.metric_args is not None
+    assert "num_few_shot" not in won.metric_args
     assert (won.metric_args["judge"], won.metric_args["judged"]) == ("gpt-4-0613", "2026-03-03")
     bench = results["mt_bench: score"]
     assert (bench.dataset_type, bench.source_name) == ("mt_bench", "FastChat")
