@@ -120,5 +120,5 @@ def _rest(beside: Published, scores: list[Score]) -> Table:
         for one, values in beside.benchmarks.items()
         if one not in here
     ]
-    heads = tuple(f"`{model.split('/')[-1]}`" for model in (beside.model, beside.control))
+    heads = tuple(model.split("/")[-1] for model in (beside.model, beside.control))
     return Table(("benchmark",), heads, tuple(rows))
