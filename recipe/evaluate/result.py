@@ -62,6 +62,7 @@ def write_result(
     intervals: Mapping[str, Any] | None = None,
     judge: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
+    imported: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `NAME.json` into a folder, whole or not at all; return its path.
 
@@ -75,6 +76,7 @@ def write_result(
         intervals: By task and `METRIC,FILTER`: the bounds of 95%.
         judge: Who judged, and when.
         details: What else the suite found.
+        imported: The file that it comes from, if Notus did not measure: `file`, `sha256`, and what it `was`.
     """
     subject, recipe = evaluating.subject, evaluating.run.recipe
     config = {
@@ -96,6 +98,7 @@ def write_result(
         "limit": config["limit"],
         "details": dict(details or {}),
         **({"judge": dict(judge)} if judge else {}),
+        **({"imported": dict(imported)} if imported else {}),
     }
     path = folder / f"{name}.json"
     write_json(path, {"date": time.time(), **content, "config": config, "notus": about})
