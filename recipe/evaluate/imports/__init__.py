@@ -4,6 +4,7 @@ A format is a module with a function that knows such a file, and one that says w
 Of all files that are named, all are taken or none.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ FORMATS = (
     Format("alpaca_eval's leaderboard (CSV)", alpaca.is_leaderboard, alpaca.take_leaderboard),
     Format("FastChat's judgements of single answers (JSONL)", mt_bench.is_one, mt_bench.take),
 )
+
+SAME = 1e-9  # as far as two figures may be apart and be one: sums round
 
 Figure = tuple[Weights, str, str, object]
 """Whose, task, `METRIC,FILTER` and examples."""
@@ -116,7 +119,7 @@ def _refuse_contradictions(run: Run, taken: Sequence[Taken]) -> None:
     for weights, content, where in [*_contents(run, there), *_new(taken)]:
         for (task, metric, shots), value in figures_of(content):
             other, first = known.setdefault((weights, task, metric, shots), (value, where))
-            if other != value:
+            if not math.isclose(other, value, rel_tol=SAME):
                 name = metric.removesuffix(",none")
                 raise UserError(
                     f"{where}: {name} of {task} is {value:g}, and {other:g} in {first}; keep the one that counts"

@@ -20,12 +20,12 @@ CONFIGS = {"text_davinci_003": "alpaca_eval", "gpt4_1106_preview": "alpaca_eval_
 INSTRUCTIONS = 805  # of the benchmark
 MOST = 0.95  # of them have a verdict: a leaderboard does not say how many were asked
 MISSING = -1  # what alpaca_eval keeps in the place of a preference that it did not get
-COUNTS = ("n_wins", "n_wins_base", "n_draws", "n_total")
+COUNTS = {"wins": "n_wins", "losses": "n_wins_base", "draws": "n_draws", "characters": "avg_length"}
 # alpaca_eval's names of a figure and of its standard error
 FIGURES = {
     "win_rate": "standard_error", "discrete_win_rate": None, "length_controlled_winrate": "lc_standard_error"
 }  # fmt: skip
-NUMBERS = {*COUNTS, "avg_length", *FIGURES, *filter(None, FIGURES.values())}
+NUMBERS = {*COUNTS.values(), "n_total", *FIGURES, *filter(None, FIGURES.values())}
 MEND = "annotate again with alpaca_eval"
 
 
@@ -88,8 +88,8 @@ def take_annotations(source: Source, asked: Asked) -> Found:
         details={
             "called": name,
             "reference": reference,
-            **{key: found[key] for key in COUNTS},
-            "avg_length": statistics.fmean(len(str(row.get("output_2", ""))) for row in rows),
+            **_counts(found),
+            "characters": round(statistics.fmean(len(str(row.get("output_2", ""))) for row in rows)),
         },
     )
 
@@ -117,7 +117,7 @@ def take_leaderboard(source: Source, asked: Asked) -> Found:
         content=_content(found, total, limited=total < MOST * INSTRUCTIONS, date=None),
         by=BY,
         data=_data(None),
-        details={"called": name, **{key: found[key] for key in (*COUNTS, "avg_length") if key in found}},
+        details={"called": name, **_counts(found)},
     )
 
 
@@ -160,6 +160,10 @@ def _preference(value: Any, source: Source) -> float | None:
     if not is_finite(value) or not (value == 0 or 1 <= value <= 2):
         raise UserError(f"{source}: {value!r} is no preference: 1, 2, what lies between, 0 or null; {MEND}")
     return float(value)
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    return {name: round(found[key]) for name, key in COUNTS.items() if key in found}
 
 
 def _data(config: str | None) -> dict[str, Any]:

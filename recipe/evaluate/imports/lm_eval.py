@@ -94,9 +94,8 @@ def _as_today(content: Content, where: str) -> tuple[str, Content]:
             if isinstance(config, dict)
         }
         groups = kept.get("group_subtasks") or _groups_by_alias(results)
-        return "lm-eval 0.4", _plain(
-            {**kept, "results": results, "configs": configs, "group_subtasks": groups}
-        )
+        beside = _plain({**kept, "configs": configs, "group_subtasks": groups})
+        return "lm-eval 0.4", {"results": results, **beside}
     if any("|" in name for name in results):
         was, names = "Open LLM Leaderboard of 2023", {name: _of_leaderboard(name, where) for name in results}
     else:

@@ -1,8 +1,12 @@
-"""FastChat's judgements of MT-Bench, single answers graded from 1 to 10, with the means that its `show_result` has."""
+"""FastChat's judgements of MT-Bench, single answers graded from 1 to 10, with the means that its `show_result` has.
 
+Their standard errors are over questions, as two turns of one are not two questions.
+"""
+
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from recipe.errors import UserError
@@ -60,10 +64,11 @@ def take(source: Source, asked: Asked) -> Found:
     turns = {turn: [row for row in scored if row["turn"] == turn] for turn in (1, 2)}
     if not all(turns.values()):
         raise UserError(f"{source}: {name} has no score of one of the two turns; judge again")
-    values = {"score": _mean(scored), "first_turn": _mean(turns[1]), "second_turn": _mean(turns[2])}
-    content = figures(TASK, {metric: (value, None) for metric, value in values.items()}, samples=len(rows))
-    content["n-samples"][TASK]["effective"] = len(scored)
+    parts = {"score": scored, "first_turn": turns[1], "second_turn": turns[2]}
     questions = len({row["question_id"] for row in rows})
+    content = figures(
+        TASK, {name: (_mean(part), _stderr(part)) for name, part in parts.items()}, samples=questions
+    )
     (judge,) = judges
     return Found(
         suite="chat",
@@ -75,6 +80,7 @@ def take(source: Source, asked: Asked) -> Found:
             "date": times[-1] if times else None,
         },
         by=BY,
+        data={TASK: {"path": "lm-sys/FastChat", "config": TASK, "split": "question", "revision": None}},
         judge={
             "model": judge,
             "endpoint": None,
@@ -103,6 +109,14 @@ def _refuse_unsound(rows: Sequence[Row], source: Source) -> None:
 
 def _mean(rows: Sequence[Row]) -> float:
     return fmean(row["score"] for row in rows)
+
+
+def _stderr(rows: Sequence[Row]) -> float | None:
+    by_question: dict[int, list[float]] = {}
+    for row in rows:
+        by_question.setdefault(row["question_id"], []).append(row["score"])
+    means = [fmean(scores) for scores in by_question.values()]
+    return stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
 def _by_category(rows: Sequence[Row]) -> list[dict[str, Any]]:

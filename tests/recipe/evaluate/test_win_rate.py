@@ -1,14 +1,13 @@
 """The win rate of alpaca_eval's annotations: as alpaca_eval computes it, and as it published it."""
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recipe.evaluate.chat.annotator import winrate as by_alpaca_eval
 from recipe.evaluate.imports.alpaca import win_rate
 
 PREFERENCES = st.lists(
@@ -16,27 +15,12 @@ PREFERENCES = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def get_winrate() -> Callable[[Sequence[Any]], dict[str, Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        winrate = pytest.importorskip("alpaca_eval.metrics.winrate")
-
-    def alone(preferences: Sequence[Any]) -> dict[str, Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pandas, of what it will do otherwise
-            found: dict[str, Any] = winrate.get_winrate([{"preference": one} for one in preferences])
-            return found
-
-    return alone
-
-
 @given(PREFERENCES)
 @settings(deadline=None)
-def test_it_is_what_alpaca_eval_computes(
-    get_winrate: Callable[[Sequence[Any]], dict[str, Any]], preferences: list[float | None]
-) -> None:
-    ours, theirs = win_rate(preferences), get_winrate(preferences)
+@pytest.mark.filterwarnings("ignore")  # pandas', of what it will do otherwise
+def test_it_is_what_alpaca_eval_computes(preferences: list[float | None]) -> None:
+    as_read = [math.nan if one is None else one for one in preferences]  # as pandas has null
+    ours, theirs = win_rate(preferences), by_alpaca_eval([{"preference": one} for one in as_read])
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert ours[name] == pytest.approx(float(value), rel=1e-12, abs=1e-12, nan_ok=True), name
