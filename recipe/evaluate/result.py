@@ -4,6 +4,7 @@ That is one object more, `notus`: the weights and their sha256, the data, the ju
 folder has such files only; what lies beside them, answers and judgements, ends in `.jsonl` or `.parquet`.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,11 @@ def figures(
         "higher_is_better": {task: better},
         "n-samples": {task: {"original": samples, "effective": samples}},
     }
+
+
+def same(a: float, b: float) -> bool:
+    """Whether two values of a figure are one, but for how a sum of them rounded."""
+    return math.isclose(a, b, rel_tol=1e-9)
 
 
 def write_result(

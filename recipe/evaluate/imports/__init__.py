@@ -4,7 +4,6 @@ A format is a module with a function that knows such a file, and one that says w
 Of all files that are named, all are taken or none.
 """
 
-import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from recipe.evaluate.imports import alpaca, lm_eval, mt_bench
 from recipe.evaluate.imports.found import Asked, Found, Source
 from recipe.evaluate.imports.lm_eval import figures_of
 from recipe.evaluate.imports.read import read
-from recipe.evaluate.result import FOLDER, IMPORTED, Content, write_result
+from recipe.evaluate.result import FOLDER, IMPORTED, Content, same, write_result
 from recipe.evaluate.subject import Subject, Weights
 from recipe.evaluate.suite import Evaluating
 from recipe.progress import Reporter
@@ -37,8 +36,6 @@ FORMATS = (
     Format("alpaca_eval's leaderboard (CSV)", alpaca.is_leaderboard, alpaca.take_leaderboard),
     Format("FastChat's judgements of single answers (JSONL)", mt_bench.is_one, mt_bench.take),
 )
-
-SAME = 1e-9  # as far as two figures may be apart and be one: sums round
 
 Figure = tuple[Weights, str, str, object]
 """Whose, task, `METRIC,FILTER` and examples."""
@@ -119,7 +116,7 @@ def _refuse_contradictions(run: Run, taken: Sequence[Taken]) -> None:
     for weights, content, where in [*_contents(run, there), *_new(taken)]:
         for (task, metric, shots), value in figures_of(content):
             other, first = known.setdefault((weights, task, metric, shots), (value, where))
-            if not math.isclose(other, value, rel_tol=SAME):
+            if not same(other, value):
                 name = metric.removesuffix(",none")
                 raise UserError(
                     f"{where}: {name} of {task} is {value:g}, and {other:g} in {first}; keep the one that counts"
