@@ -24,17 +24,6 @@ class Evaluation:
     details: tuple[Details, ...]
     """What files say beside figures."""
 
-    @property
-    def limited(self) -> tuple[str, ...]:
-        """What was measured on some of its samples only: `FILE (LIMIT)`."""
-        files = {score.file: score.limit for score in self.scores if score.limit is not None}
-        return tuple(f"`{file.removeprefix(FOLDER + '/')}` ({limit})" for file, limit in files.items())
-
-    @property
-    def harness(self) -> tuple[str, ...]:
-        """The versions that the files say they were made by, if they do."""
-        return tuple(sorted({version for score in self.scores if (version := score.origin.by.version)}))
-
 
 def evaluation_files(run: Run) -> list[Path]:
     """Return the result files of a run, in any folder below `eval/`, in order of their paths."""
