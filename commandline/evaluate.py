@@ -108,7 +108,7 @@ def take_in(
     as_json: Json = False,
 ) -> None:
     """Take existing results into the run, as they are."""
-    from recipe.evaluate.imports import import_files  # type: ignore[import-untyped]
+    from recipe.evaluate.imports import import_files
 
     loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
     opened = work.open_run(loaded, run)

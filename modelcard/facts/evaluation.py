@@ -10,7 +10,7 @@ from modelcard.facts.harness import Part, read_scores
 from modelcard.facts.origin import by_hand, told
 from modelcard.facts.scores import Score
 from recipe.errors import UserError
-from recipe.evaluate.result import FOLDER
+from recipe.evaluate.result import FOLDER, same
 from recipe.evaluate.whose import part, refuse_older, whose
 from recipe.run import Run
 
@@ -51,7 +51,7 @@ def read_evaluation(run: Run) -> Evaluation | None:
         for score in read_scores(content, origin):
             key = (score.weights, score.task, score.metric, score.filter, score.shots)
             other = scores.setdefault(key, score)
-            if other.value != score.value:
+            if not same(other.value, score.value):
                 raise UserError(
                     f"{where}: another {score.metric} of {score.task} than in {other.file}; remove the one "
                     "that does not count"
