@@ -6,12 +6,8 @@ the waiting for whole calls: a call that is repeated first looks at what has bec
 """
 
 import contextlib
-import os
-import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
@@ -28,14 +24,11 @@ from huggingface_hub.utils.tqdm import (
 from recipe.errors import UserError
 from recipe.hub import hub_errors
 from recipe.progress import Reporter
+from recipe.waiting import asked_to_wait, patience_seconds, seconds, wait_before
 
 T = TypeVar("T")
 
 ATTEMPTS = 10  # at one call
-PATIENCE = 900.0  # seconds that one call may wait in all; NOTUS_RETRY_SECONDS overrides
-# Seconds; doubled each time, and a random part of it up to half taken off.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-LONGEST_ASKED = 300.0  # seconds of a Retry-After that are waited at most
 # Seconds without a byte; NOTUS_TIMEOUT_SECONDS overrides. The client itself would wait for ever.
 TIMEOUT, CONNECT_TIMEOUT = 180.0, 20.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
@@ -81,7 +74,7 @@ class PatientHub:
     def __init__(self, reporter: Reporter) -> None:
         self.api = HfApi()
         self.reporter = reporter
-        self.patience = _seconds("NOTUS_RETRY_SECONDS", PATIENCE)
+        self.patience = patience_seconds()
 
     def ask(self, doing: str, call: Callable[[], T], found: Callable[[], T | None] | None = None) -> T:
         """Return what `call` returns, once it is answered.
@@ -113,7 +106,7 @@ class PatientHub:
                 if fault is None:
                     raise
             attempt += 1
-            wait = self._wait(attempt, fault.after)
+            wait = wait_before(attempt, fault.after, self.patience)
             if attempt == ATTEMPTS or waited + wait > self.patience:
                 tries = f"{attempt} {'try' if attempt == 1 else 'tries'}"
                 more = f", asks for {wait:.0f} s more" if attempt < ATTEMPTS and fault.after else ""
@@ -124,19 +117,11 @@ class PatientHub:
             if found and (there := found()) is not None:
                 return there
 
-    def _wait(self, attempt: int, after: float | None) -> float:
-        """Return seconds to wait: many that were refused at once are not to come back at once."""
-        if after is not None:
-            after = min(after, LONGEST_ASKED)
-            return after + random.uniform(0, min(1.0, after / 10))
-        longest = min(FIRST_WAIT, self.patience / 100) * 2.0 ** (attempt - 1)
-        return min(longest, LONGEST_WAIT) * random.uniform(0.5, 1)
-
 
 @contextlib.contextmanager
 def patient(reporter: Reporter) -> Iterator[PatientHub]:
     """Give the Hub's client, with sessions that end each passing fault in a `FaultError`."""
-    read = _seconds("NOTUS_TIMEOUT_SECONDS", TIMEOUT)
+    read = seconds("NOTUS_TIMEOUT_SECONDS", TIMEOUT)
     timeout = httpx2.Timeout(read, connect=min(read, CONNECT_TIMEOUT))
     reached: list[bool] = []
     hooks = default_client_factory().event_hooks
@@ -223,11 +208,8 @@ def _broken(error: Exception) -> FaultError:
 
 def _asked(response: httpx2.Response) -> float | None:
     """Return the seconds after which the Hub asks to come again: a number, a date, or its own headers' reset."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isdecimal():
-        return float(value)
-    with contextlib.suppress(ValueError, TypeError):  # TypeError: a date without a zone
-        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    if (after := asked_to_wait(response.headers.get("retry-after", ""))) is not None:
+        return after
     limit = parse_ratelimit_headers(response.headers) if response.status_code == 429 else None
     return float(limit.reset_in_seconds) if limit and not limit.remaining else None
 
@@ -242,11 +224,3 @@ def _fault_behind(error: BaseException) -> FaultError | None:
             return FaultError(f"the connection to {constants.ENDPOINT} broke")
         seen = seen.__cause__
     return None
-
-
-def _seconds(name: str, default: float) -> float:
-    value = os.environ.get(name)
-    try:
-        return default if not value else float(value)
-    except ValueError:
-        raise UserError(f"{name}: {value!r} is no number of seconds") from None

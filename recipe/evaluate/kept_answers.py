@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from recipe.evaluate.answers import Conversation, Decoding, answers_to
@@ -20,13 +19,12 @@ class KeptAnswers:
 
     Args:
         subject: Who answers.
-        path: Where they are kept.
+        ledger: Where they are kept.
         reporter: Shows how far it is.
     """
 
-    def __init__(self, subject: Subject, path: Path, reporter: Reporter) -> None:
-        self.subject, self.reporter = subject, reporter
-        self._ledger = Ledger(path)
+    def __init__(self, subject: Subject, ledger: Ledger, reporter: Reporter) -> None:
+        self.subject, self.ledger, self.reporter = subject, ledger, reporter
 
     @cached_property
     def by(self) -> dict[str, str]:
@@ -36,7 +34,7 @@ class KeptAnswers:
 
     def known(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str | None]:
         """Return the answers that are there, None for the others."""
-        found = (self._ledger.find(self._key(one, decoding)) for one in conversations)
+        found = (self.ledger.find(self._key(one, decoding)) for one in conversations)
         return [None if one is None else str(one["answer"]) for one in found]
 
     def to(self, conversations: Sequence[Conversation], decoding: Decoding, title: str) -> list[str]:
@@ -48,18 +46,23 @@ class KeptAnswers:
         keys = [self._key(one, decoding) for one in conversations]
         missing: dict[str, Conversation] = {}
         for key, conversation in zip(keys, conversations, strict=True):
-            if self._ledger.find(key) is None:
+            if self.ledger.find(key) is None:
                 missing[key] = conversation
         if missing:
             self._write(list(missing), list(missing.values()), decoding, title)
-        found = [self._ledger.find(key) for key in keys]
+        found = [self.ledger.find(key) for key in keys]
         return [str(one["answer"]) for one in found if one is not None]
+
+    def unload(self) -> None:
+        """Give the memory of what answers back; it is loaded again if it is needed again."""
+        self.__dict__.pop("_engine", None)
 
     def _write(
         self, keys: Sequence[str], conversations: Sequence[Conversation], decoding: Decoding, title: str
     ) -> None:
         def keep(place: int, answer: str) -> None:
-            self._ledger.add(keys[place], {"answer": answer})
+            entry = {"conversation": [dict(message) for message in conversations[place]], "answer": answer}
+            self.ledger.add(keys[place], {**entry, **_settings(decoding)})
 
         engine = self._engine  # before the bar: it takes a while
         with self.reporter.bar(title, len(conversations)) as bar:
@@ -79,13 +82,21 @@ class KeptAnswers:
         return load_tokenizer(self.subject.tokenizer_place)
 
     def _key(self, conversation: Conversation, decoding: Decoding) -> str:
-        drawn = {"temperature": decoding.temperature, "seed": decoding.seed} if decoding.temperature else {}
         return canonical_sha256(
             {
                 "conversation": [dict(message) for message in conversation],
-                "max_new_tokens": decoding.max_new_tokens,
                 "of": self.subject.identity,
                 "by": self.by,
-                **drawn,
+                **_settings(decoding),
             }
         )
+
+
+def _settings(decoding: Decoding) -> dict[str, Any]:
+    """Return what of it decides an answer: how many are written at a time only rounds."""
+    drawn = (
+        {"temperature": decoding.temperature, "seed": decoding.seed}
+        if decoding.temperature
+        else {"temperature": 0}
+    )
+    return {"max_new_tokens": decoding.max_new_tokens, **drawn}

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recipe.disk import write_text
+
 
 class Ledger:
     """JSON objects by key, a line each. Of a key the first one counts; a line that was cut short never does.
@@ -17,21 +19,29 @@ class Ledger:
 
     Args:
         path: The file; it need not be there.
+        before: Another one that may be there, of a time before: what is in it is kept too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: Path | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
         self._entries: dict[str, Mapping[str, Any]] = {}
+        self._used: dict[str, None] = {}
         if path.is_file():
-            self._read()
+            self._cut()
+            self._read(path)
+        if before is not None and before.is_file():
+            self._read(before)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def find(self, key: str) -> Mapping[str, Any] | None:
         """Return what was kept by a key."""
-        return self._entries.get(key)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._used[key] = None
+        return entry
 
     def add(self, key: str, entry: Mapping[str, Any]) -> None:
         """Keep an entry, once and for all: it is on the disk when this returns.
@@ -55,18 +65,24 @@ class Ledger:
                         file.truncate(begin)  # what another thread adds is not to go on in this line
                     raise
             self._entries[key] = dict(entry)
+            self._used[key] = None
 
-    def _read(self) -> None:
-        kept = 0
+    def write_used(self, path: Path) -> None:
+        """Write what was added or found to a file of its own, in the order of keys: a ledger again."""
+        entries = ({"key": key, **self._entries[key]} for key in sorted(self._used))
+        write_text(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+
+    def _cut(self) -> None:
+        """Cut off the end of a line that was not written whole: the next one would go on in it."""
         with self.path.open("rb+") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    file.truncate(kept)  # or the next line would go on in this one
-                    break
-                kept += len(line)
-                try:
-                    entry = json.loads(line)
-                    key = entry.pop("key")
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    continue  # a full disk's: as if it had not been written
-                self._entries.setdefault(key, entry)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+
+    def _read(self, path: Path) -> None:
+        for line in path.read_bytes().split(b"\n"):
+            try:
+                entry = json.loads(line)
+                key = entry.pop("key")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # a full disk's: as if it had not been written
+            self._entries.setdefault(key, entry)
