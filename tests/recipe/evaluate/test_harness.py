@@ -275,7 +275,7 @@ def test_a_finished_task_that_is_torn_is_measured_again(work: Work, calls: list[
 def test_nothing_is_taken_from_another_model(
     tiny: Path, trained: Path, tmp_path: Path, data: dict[str, str]
 ) -> None:
-    keys = {"benchmark_tasks": ["winogrande"], "benchmark_data": data}
+    keys: dict[str, Any] = {"benchmark_tasks": ["winogrande"], "benchmark_data": data}
     adapter = at_work(tiny, trained, tmp_path, **keys)
     leaderboard.measure(adapter)
     theirs = samples(adapter, "winogrande")

@@ -170,7 +170,7 @@ def test_a_commit_that_nobody_named_is_looked_up_once_and_told(
 def test_a_task_beside_the_seven_keeps_its_own_settings(tiny: Path, trained: Path, tmp_path: Path) -> None:
     """And one that is made for no examples gets none."""
     rows = write_arc(tmp_path / "arc")
-    keys = {"benchmark_data": {"arc_easy": str(rows)}, "benchmark_tasks": ["arc_easy"]}
+    keys: dict[str, Any] = {"benchmark_data": {"arc_easy": str(rows)}, "benchmark_tasks": ["arc_easy"]}
     evaluating = at_work(tiny, trained, tmp_path, **keys)
     leaderboard.measure(evaluating)
     assert result(evaluating, "arc_easy")["n-shot"] == {"arc_easy": 0}
