@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -39,11 +38,12 @@ def is_annotations(content: Any) -> bool:
 
 
 def is_leaderboard(content: Any) -> bool:
-    """Whether a file is a leaderboard, a row a model."""
+    """Whether a file is a leaderboard, a row a model, in the texts of a CSV file."""
     return (
         isinstance(content, list)
         and bool(content)
         and all(isinstance(row, dict) and {"win_rate", "standard_error"} <= row.keys() for row in content)
+        and isinstance(content[0]["win_rate"], str)
     )
 
 
@@ -184,11 +184,10 @@ def _content(found: Mapping[str, Any], samples: int, *, limited: bool, date: flo
 
 def _only(rows: Sequence[Mapping[str, Any]], key: str, source: Source) -> str | None:
     """Return the one value that all rows have."""
-    values = Counter(str(row.get(key)) for row in rows)
+    values = list(dict.fromkeys(row.get(key) for row in rows))
     if len(values) > 1:
-        raise UserError(f"{source}: of several {key}: {', '.join(values)}; keep the rows of one")
-    value = next(iter(values))
-    return None if value == "None" else value
+        raise UserError(f"{source}: of several {key}: {', '.join(map(str, values))}; keep the rows of one")
+    return values[0]
 
 
 def _seconds(date: str) -> float | None:
