@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recipe.disk import file_sha256
 from recipe.errors import UserError
 from recipe.evaluate.answers import Conversation, Decoding
 from recipe.evaluate.chat import fastchat, mt_bench
@@ -213,7 +214,7 @@ def test_files_that_are_not_what_they_should_be(
 
 
 def test_downloads_are_hashed_and_kept(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes = {name: fastchat.file_sha256(folder / name) for name in fastchat.SHA256}
+    hashes = {name: file_sha256(folder / name) for name in fastchat.SHA256}
     asked = []
 
     def download(url: str) -> bytes:

@@ -52,8 +52,14 @@ def test_without_a_terminal_it_needs_yes(
 @pytest.mark.parametrize("answer", [True, False])
 def test_on_a_terminal_it_is_asked(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
     asked = []
+
+    def confirm(text: str, *, err: bool) -> bool:
+        assert err  # stdout may carry JSON
+        asked.append(text)
+        return answer
+
     monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr(typer, "confirm", lambda text, err: asked.append(text) or answer)
+    monkeypatch.setattr(typer, "confirm", confirm)
     if answer:
         agree(PRICE, ENDPOINT, Reporter(quiet=True), yes=False)
     else:
