@@ -108,7 +108,7 @@ def take_in(
     as_json: Json = False,
 ) -> None:
     """Take existing results into the run, as they are."""
-    from recipe.evaluate.imports import import_files  # type: ignore[import-untyped]
+    from recipe.evaluate.imports import import_files
 
     loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
     opened = work.open_run(loaded, run)
@@ -128,7 +128,6 @@ def show_suites(
     for name in suites:
         suite = SUITES[name]
         module = suite.load()
-        module.check(opened, subjects[0])
         lines = list(module.plan(opened))
         reporter.head(f"{name}: {suite.does}; on {' and '.join(subjects)}")
         reporter.table(
@@ -151,6 +150,7 @@ def show_suites(
         exact = all(line.exact for line in lines)
         reporter.say(f"  {_requests(sum(counted) * len(subjects), exact)} requests in all")
         told[name] = [asdict(line) for line in lines]
+        module.check(opened, subjects[0])  # behind the plan: that holds whatever is missing yet
     return {"plan": told, "subjects": list(subjects)}
 
 

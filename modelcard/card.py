@@ -1,6 +1,6 @@
 """Facts in, Markdown out: a pure function. The same run renders the same bytes, without a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,10 +8,15 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modelcard import words
+from modelcard.chart import chart_alt, lines_of
 from modelcard.citations import citations
+from modelcard.contamination import contamination_note
 from modelcard.curves import curves_alt
+from modelcard.evaluation.measured import measured
+from modelcard.evaluation.tables import tables
 from modelcard.facts import Facts, for_others
-from modelcard.metadata import Kind, metadata, metric_name, scores_for, title
+from modelcard.facts.scores import Score
+from modelcard.metadata import Kind, metadata
 from modelcard.truthfulqa import names_truthfulqa, truthfulqa_note
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -45,7 +50,8 @@ FILTERS: dict[str, Callable[..., str]] = {
 def render(facts: Facts, kind: Kind) -> str:
     """Return the README.md of one of a release's repositories."""
     release = facts.recipe.release
-    scores = scores_for(facts, kind)
+    scores = [score for one in measured(facts.evaluation, kind).values() for score in one.ours]
+    lines = lines_of(facts, kind)
     repos = {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id, "base": facts.base.name}
     body = (
         environment(**FILTERS)
@@ -64,10 +70,10 @@ def render(facts: Facts, kind: Kind) -> str:
             plural=words.plural,
             beside=_beside(facts),
             curves=curves_alt(facts.training.curves) if len(facts.training.curves.training) > 1 else None,
-            scores=scores,
-            title=title,
-            metric_name=metric_name,
-            truthfulqa=_truthfulqa(facts, [name for score in scores for name in (score.task, *score.holds)]),
+            tables=tables(facts, kind),
+            chart=chart_alt(lines) if lines else None,
+            truthfulqa=_truthfulqa(facts, scores),
+            contamination=contamination_note(facts.data, scores),
             citations=citations(facts),
         )
     )
@@ -94,8 +100,9 @@ def _science(facts: Facts) -> dict[str, object]:
     return {key: values[key] for key in SCIENCE_SHOWN if values[key] != UNSAID.get(key)}
 
 
-def _truthfulqa(facts: Facts, measured: list[str]) -> str | None:
+def _truthfulqa(facts: Facts, scores: Sequence[Score]) -> str | None:
     """Return the note on TruthfulQA if a figure on it, or one that it is a part of, is on the card."""
+    measured = [name for score in scores for name in (score.task, *score.holds)]
     if facts.original is not None or any(map(names_truthfulqa, measured)):
         return truthfulqa_note(facts.data)
     return None

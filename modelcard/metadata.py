@@ -2,13 +2,10 @@
 
 from typing import Any, Literal
 
-from huggingface_hub import EvalResult
-from huggingface_hub.repocard_data import eval_results_to_model_index
-
-from modelcard.benchmarks import TITLES
+from modelcard.evaluation.index import model_index
+from modelcard.evaluation.measured import measured
 from modelcard.facts import Facts
-from modelcard.facts.origin import HARNESS
-from modelcard.facts.scores import Score
+from modelcard.words import HUB
 
 Kind = Literal["adapter", "merged", "base"]
 
@@ -31,51 +28,10 @@ def metadata(facts: Facts, kind: Kind) -> dict[str, Any]:
     if any(datasets):
         common["datasets"] = list(dict.fromkeys(filter(None, datasets)))
     common["tags"] = list(dict.fromkeys([*release.tags, "notus"]))
-    if results := [eval_result(score, kind) for score in scores_for(facts, kind)]:
-        common["model-index"] = eval_results_to_model_index(release.model_name, results)
+    shown = [score for one in measured(facts.evaluation, kind).values() for score in one.ours]
+    if shown:
+        repo_id = release.hub_model_id if kind == "adapter" else release.hub_merged_model_id
+        statement = f"{HUB}/{repo_id}/blob/{release.version}/provenance.json"
+        of_a_toy = facts.base.source == "builtin"  # which goes to a Hub of its own
+        common["model-index"] = model_index(release.model_name, shown, kind, None if of_a_toy else statement)
     return common
-
-
-def scores_for(facts: Facts, kind: Kind) -> list[Score]:
-    """Return the figures of a repository's own weights or, where there are none, of the run's other ones."""
-    every = [one for one in facts.evaluation.scores if one.weights != "base"] if facts.evaluation else []
-    return [score for score in every if score.weights == kind] or every
-
-
-def title(score: Score) -> str:
-    """Return what a benchmark is called."""
-    return TITLES.get(score.task, score.task)
-
-
-def metric_name(score: Score) -> str:
-    """Return what a figure is called beside others of its task."""
-    return score.metric if score.filter == "none" else f"{score.metric}, {score.filter}"
-
-
-def eval_result(score: Score, kind: Kind) -> EvalResult:
-    """Return a figure as the Hub's client has it, on the card of a repository of this kind."""
-    dataset = score.dataset
-    arguments = {
-        "num_few_shot": score.shots,
-        "task": score.task,
-        "version": score.version,
-        "stderr": score.stderr,
-        "limit": score.limit,
-        "weights": score.weights if score.weights != kind else None,
-    }
-    return EvalResult(
-        task_type="text-generation",
-        task_name="Text generation",
-        dataset_type=dataset.path if dataset.path and dataset.on_the_hub else score.task,
-        dataset_name=title(score),
-        dataset_config=dataset.config,
-        dataset_split=dataset.split,
-        dataset_revision=dataset.revision,
-        metric_type=score.metric,
-        metric_name=f"{score.task}: {metric_name(score)}",
-        metric_value=score.value,
-        # Not of the data set: several tasks share one.
-        metric_args={key: value for key, value in arguments.items() if value is not None},
-        source_name=HARNESS[0],
-        source_url=HARNESS[1],
-    )

@@ -1,16 +1,20 @@
 """The cards as pages to look at, much as the Hub shows them. Nothing of it is published."""
 
 import html
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
 
 NAME = "preview"
+FOLDING = re.compile(r"\s*(?:</?details>\s*|<summary>[^<>]*</summary>\s*)+")
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d8dde3; --back: #fff; --shade: #f6f7f9;
   --link: #0b62c4; }
@@ -38,6 +42,9 @@ th { background: var(--shade); font-weight: 600; }
 td code { white-space: nowrap; }
 blockquote { border-left: 4px solid var(--line); padding: .1em 0 .1em 16px; color: var(--soft); margin-left: 0; }
 blockquote p { margin: 0; }
+details { margin: 0 0 1.05em; border: 1px solid var(--line); border-radius: 8px; padding: 9px 16px; }
+details > :last-child { margin-bottom: .3em; }
+summary { cursor: pointer; } details[open] > summary { margin-bottom: .8em; }
 .front { font-size: .84em; color: var(--soft); margin-bottom: 30px; }
 .front td { padding: 3px 11px; } .front td:first-child { color: var(--ink); white-space: nowrap; }
 """
@@ -70,7 +77,9 @@ def as_page(card: str, beside: str) -> str:
         beside: Where its pictures lie, as the page has it; ends with a slash.
     """
     _, front, body = card.split("---\n", 2)
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown = MarkdownIt("commonmark").enable("table")
+    for rule in ("html_block", "html_inline"):
+        markdown.add_render_rule(rule, _html)
     tokens = markdown.parse(body)
     for token in (inner for outer in tokens for inner in outer.children or ()):
         if token.type == "image" and ":" not in str(token.attrs["src"]):
@@ -89,6 +98,12 @@ def as_page(card: str, beside: str) -> str:
         f"<title>{html.escape(heading)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<table class="front">{rows}</table>\n{shown}</main>\n</body>\n</html>\n'
     )
+
+
+def _html(_: object, tokens: Sequence[Token], place: int, *__: object) -> str:
+    """Return what folds text away as it is, and other HTML as text."""
+    content = tokens[place].content
+    return content if FOLDING.fullmatch(content) else html.escape(content)
 
 
 def _value(key: str, value: Any) -> str:

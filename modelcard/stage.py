@@ -8,9 +8,11 @@ from typing import get_args
 
 from modelcard.banner import banner_alt, read_banner
 from modelcard.card import render
+from modelcard.chart import draw_chart, lines_of
 from modelcard.curves import draw_curves
 from modelcard.dataset import stage as dataset
 from modelcard.facts import for_others, read_facts
+from modelcard.facts.details import samples_files
 from modelcard.facts.evaluation import evaluation_files
 from modelcard.facts.published import BANNER
 from modelcard.metadata import Kind
@@ -20,7 +22,7 @@ from recipe.progress import Reporter
 from recipe.run import Run, Stage
 from recipe.schema import canonical_sha256
 
-RECIPE, CURVES = "recipe.yaml", "curves.png"
+RECIPE, CURVES, CHART = "recipe.yaml", "curves.png", "evaluation.png"
 
 
 def work(
@@ -38,9 +40,10 @@ def work(
         folder = out / "card" / kind
         folder.mkdir(parents=True)
         (folder / "README.md").write_text(render(facts, kind), encoding="utf-8", newline="\n")
-        for name, content in pictures.items():
-            if content is not None and kind != "base":
-                (folder / name).write_bytes(content)
+        if kind != "base":
+            for name, content in (pictures | {CHART: draw_chart(lines_of(facts, kind))}).items():
+                if content is not None:
+                    (folder / name).write_bytes(content)
     # Beside the adapter: what a rebuild of it starts from.
     (out / "card" / "adapter" / RECIPE).write_text(
         dump_resolved(for_others(facts)), encoding="utf-8", newline="\n"
@@ -53,7 +56,9 @@ def work(
 
 def outside_sha256(run: Run) -> str:
     """Return one sha256 over what the cards show beside what stages made: results of evaluations, and the banner."""
-    results = [[path.relative_to(run.folder).as_posix(), file_sha256(path)] for path in evaluation_files(run)]
+    files = evaluation_files(run)
+    files += samples_files(files)
+    results = [[path.relative_to(run.folder).as_posix(), file_sha256(path)] for path in files]
     banner, alt = read_banner(run.recipe.release), banner_alt(run.recipe.release)
     return canonical_sha256([results, banner and hashlib.sha256(banner).hexdigest(), alt])
 

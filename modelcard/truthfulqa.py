@@ -3,7 +3,8 @@
 import re
 
 from modelcard.citations import is_ultrafeedback
-from modelcard.facts.data import Data
+from modelcard.facts.data import Data, Overlap
+from modelcard.words import plural
 
 
 def names_truthfulqa(name: str) -> bool:
@@ -34,18 +35,29 @@ def truthfulqa_note(data: Data) -> str:
             "UltraFeedback, of which these data were made, holds prompts of TruthfulQA, so figures on it are "
             "contaminated and say little."
         )
-    overlaps = {file: overlap for file, overlap in data.overlaps.items() if names_truthfulqa(file)}
-    for file, overlap in overlaps.items():
-        kept = "were left out" if data.drop_contaminated != "none" else "were kept"
-        reach = {"none": "They", "exact": "The equal ones", "13-gram": "Those of the first two kinds"}
-        said.append(
-            f"Compared with the {overlap.texts:,} texts of `{file}`, {overlap.exact:,} prompts are equal to one, "
-            f"{overlap.grams_13:,} more share 13 words in a row with one, {overlap.grams_8:,} more 8. "
-            f"{reach.get(data.drop_contaminated, 'All of them')} {kept}."
-        )
+    for file, overlap in data.overlaps.items():
+        if names_truthfulqa(file):
+            counts = overlap_counts(overlap)
+            said.append(f"Compared with the {overlap.texts:,} texts of `{file}`, {counts}. {kept(data)}")
     if not said:
         said.append("Whether the preference data hold questions of TruthfulQA was not counted in this run.")
     return " ".join(said)
+
+
+def overlap_counts(overlap: Overlap) -> str:
+    """Return how many prompts a benchmark's file has, in a phrase."""
+    equal = plural(overlap.exact, "prompt is", "prompts are")
+    return (
+        f"{equal} equal to one, {overlap.grams_13:,} more share 13 words in a row with one, "
+        f"{overlap.grams_8:,} more 8"
+    )
+
+
+def kept(data: Data) -> str:
+    """Return in a sentence which of the prompts that a benchmark has were left out."""
+    reach = {"none": "They", "exact": "The equal ones", "13-gram": "Those of the first two kinds"}
+    rest = "were left out" if data.drop_contaminated != "none" else "were kept"
+    return f"{reach.get(data.drop_contaminated, 'All of them')} {rest}."
 
 
 def _dropped(data: Data, source: str) -> bool:

@@ -66,7 +66,7 @@ def language_name(code: str) -> str:
 
 def cell(value: object) -> str:
     """Return a text as it may stand in a table."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    return re.sub(r"[^\S\xa0]+", " ", str(value)).strip().replace("|", "\\|")
 
 
 def alt(text: str) -> str:

@@ -19,7 +19,7 @@ from modelcard.facts.data import Data, read_data
 from modelcard.facts.evaluation import Evaluation, read_evaluation
 from modelcard.facts.hardware import Environment, read_environment
 from modelcard.facts.missing import MissingFactError
-from modelcard.facts.original import Original, original_of
+from modelcard.facts.original import Original, Published, original_of, published_beside
 from modelcard.facts.published import published_recipe
 from modelcard.facts.training import Training, read_training
 from recipe.run import Run
@@ -44,6 +44,8 @@ class Facts:
     evaluation: Evaluation | None
     original: Original | None
     """The run that this one repeats, where it does."""
+    beside: Published | None
+    """Figures that this run's are read beside, where that says something."""
     banner: str | None
     """What the banner shows, where there is one."""
 
@@ -59,10 +61,11 @@ def read_facts(run: Run, *, with_data: bool = False) -> Facts:
         MissingFactError: An artifact, or a fact in it, is not there.
         UserError: A result of an evaluation, or the banner, can't be used.
     """
+    base = read_base(run)
     return Facts(
         recipe=run.recipe,
         science_sha256=run.recipe.science_sha256,
-        base=read_base(run),
+        base=base,
         data=read_data(run, with_data=with_data),
         training=read_training(run),
         environment=read_environment(run),
@@ -71,6 +74,7 @@ def read_facts(run: Run, *, with_data: bool = False) -> Facts:
         prompt_template=prompt_template(run.path("adapter")),
         evaluation=read_evaluation(run),
         original=original_of(run.recipe),
+        beside=published_beside(run.recipe, base),
         banner=banner_alt(run.recipe.release),
     )
 

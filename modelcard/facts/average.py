@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from modelcard.benchmarks import AVERAGE, AVERAGE_METRIC, LEADERBOARD, MMLU_SUBJECTS, Benchmark
+from modelcard.evaluation.benchmarks import AVERAGE, AVERAGE_METRIC, LEADERBOARD, MMLU_SUBJECTS, Benchmark
 from modelcard.facts.scores import By, Dataset, Score
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """What result files of Notus's own suites say beside figures: held-out pairs by source, answers, scores by category."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,18 @@ SAMPLES = "samples.jsonl"  # beside the result file
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, and the bounds of its 95% interval."""
+    """A value, and the bounds of its 95% interval, if it has one."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
 class OfSource:
     """Held-out pairs of one source."""
 
-    source: str
+    source: str | None
     pairs: int
     accuracy: Estimate
     margin: Estimate
@@ -54,12 +54,15 @@ class HeldOutPairs:
 
 @dataclass(frozen=True)
 class Sample:
-    """A held-out prompt, and what the base and the tuned model answer."""
+    """A held-out prompt, and what the base and the tuned model answer, greedily."""
 
-    source: str
+    source: str | None
     prompt: str
     base: str
     tuned: str
+    base_cut: bool
+    """Whether the answer went on."""
+    tuned_cut: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class Details:
     heldout: HeldOutPairs | None
     samples: tuple[Sample, ...]
     categories: tuple[Category, ...]
+    reference: str | None
+    """Whose answers AlpacaEval's judge compared with."""
+    cut: tuple[int, int] | None
+    """How many requests were longer than the model reads, and of how many; None: none was."""
 
 
 def read_details(content: Part, origin: Origin, path: Path) -> Details | None:
@@ -107,6 +114,8 @@ def read_details(content: Part, origin: Origin, path: Path) -> Details | None:
             Category(*(read(one, key) for key in ("category", "questions", "score")))
             for one in found.get("by_category") or []
         ),
+        reference=found.get("reference"),
+        cut=(found["cut"], read(found, "requests")) if found.get("cut") else None,
     )
 
 
@@ -157,4 +166,5 @@ def _samples(path: Path, file: str) -> tuple[Sample, ...]:
         rows = [json.loads(line) for line in lines if line]
     except json.JSONDecodeError as error:
         raise UserError(f"{path.name} beside {file}: not JSON ({error}); {MEASURE}") from None
-    return tuple(Sample(*(read(row, key) for key in ("source", "prompt", "base", "tuned"))) for row in rows)
+    keys = tuple(field.name for field in fields(Sample))
+    return tuple(Sample(*(read(row, key) for key in keys)) for row in rows)

@@ -10,7 +10,7 @@ from modelcard.facts.harness import Part, read_scores
 from modelcard.facts.origin import by_hand, told
 from modelcard.facts.scores import Score
 from recipe.errors import UserError
-from recipe.evaluate.result import FOLDER
+from recipe.evaluate.result import FOLDER, same
 from recipe.evaluate.whose import part, refuse_older, whose
 from recipe.run import Run
 
@@ -23,17 +23,6 @@ class Evaluation:
     """Those of the files in order of their paths, and the leaderboard's averages of them."""
     details: tuple[Details, ...]
     """What files say beside figures."""
-
-    @property
-    def limited(self) -> tuple[str, ...]:
-        """What was measured on some of its samples only: `FILE (LIMIT)`."""
-        files = {score.file: score.limit for score in self.scores if score.limit is not None}
-        return tuple(f"`{file.removeprefix(FOLDER + '/')}` ({limit})" for file, limit in files.items())
-
-    @property
-    def harness(self) -> tuple[str, ...]:
-        """The versions that the files say they were made by, if they do."""
-        return tuple(sorted({version for score in self.scores if (version := score.origin.by.version)}))
 
 
 def evaluation_files(run: Run) -> list[Path]:
@@ -62,7 +51,7 @@ def read_evaluation(run: Run) -> Evaluation | None:
         for score in read_scores(content, origin):
             key = (score.weights, score.task, score.metric, score.filter, score.shots)
             other = scores.setdefault(key, score)
-            if other.value != score.value:
+            if not same(other.value, score.value):
                 raise UserError(
                     f"{where}: another {score.metric} of {score.task} than in {other.file}; remove the one "
                     "that does not count"

@@ -6,10 +6,10 @@ which have 95% bootstrap intervals over the pairs. Only the merged weights are a
 A model can look good by liking long answers, if most of the chosen ones are longer. The length-controlled accuracy is
 what remains if length says nothing: the mean of the accuracy on the pairs whose chosen answer is the longer one and of
 that on those whose chosen answer is the shorter one, pairs of equal length counting half in each. A model that goes by
-length alone has 0.5. AlpacaEval's length-controlled win rate asks the same of a judge, by a regression (a GLM) on the
-difference in length, the difficulty of each instruction, and the model, read off where the difference is zero. It
-needs that because a model has one length of answer for an instruction; here each pair has both, and there are pairs of
-both kinds to average over, so nothing has to be assumed about how length acts.
+length alone has 0.5. AlpacaEval's length-controlled win rate asks the same of a judge's verdicts, by a regression (a
+GLM) on the difference in length, the difficulty of the instruction and the model, read off where the difference is
+zero. It has to model how length acts, as two models' answers are as long as they are. Here there are pairs of both
+kinds to average over, so nothing is assumed; what is controlled for is which answer is longer, not by how much.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,6 +4,7 @@ That is one object more, `notus`: the weights and their sha256, the data, the ju
 folder has such files only; what lies beside them, answers and judgements, ends in `.jsonl` or `.parquet`.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,11 @@ def figures(
     }
 
 
+def same(a: float, b: float) -> bool:
+    """Whether two values of a figure are one, but for how a sum of them rounded."""
+    return math.isclose(a, b, rel_tol=1e-9)
+
+
 def write_result(
     folder: Path,
     name: str,
@@ -62,6 +68,7 @@ def write_result(
     intervals: Mapping[str, Any] | None = None,
     judge: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
+    imported: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `NAME.json` into a folder, whole or not at all; return its path.
 
@@ -75,6 +82,7 @@ def write_result(
         intervals: By task and `METRIC,FILTER`: the bounds of 95%.
         judge: Who judged, and when.
         details: What else the suite found.
+        imported: The file that it comes from, if Notus did not measure: `file`, `sha256`, and what it `was`.
     """
     subject, recipe = evaluating.subject, evaluating.run.recipe
     config = {
@@ -96,6 +104,7 @@ def write_result(
         "limit": config["limit"],
         "details": dict(details or {}),
         **({"judge": dict(judge)} if judge else {}),
+        **({"imported": dict(imported)} if imported else {}),
     }
     path = folder / f"{name}.json"
     write_json(path, {"date": time.time(), **content, "config": config, "notus": about})

@@ -38,14 +38,7 @@ def whose(
     Raises:
         UserError: It names another model, or none.
     """
-    config = part(content, "config") or part(content, "config_general")  # the second: of 2023's leaderboard
-    arguments = _arguments(config)
-    # What is laid over a model decides; today's `model_name` is that of the model below.
-    above = [arguments[key] for key in ADAPTER_KEYS if arguments.get(key)]
-    named = above or [
-        *(arguments.get(key) for key in MODEL_KEYS), content.get("model_name"), config.get("model_name"),
-    ]  # fmt: skip
-    names = [name for name in named if isinstance(name, str) and name]
+    names, above = models_named(content)
     weights = named_by(run, names)
     if weights not in among or (above and weights == "base"):
         said = f"of {names[0]}" if names else "does not say of which model"
@@ -55,27 +48,47 @@ def whose(
             f"{where}: {said}{alone}, and not of this run's {wanted} ({ours(run, among)}); {mend}"
         )
     if above:
-        _refuse_other_base(run, arguments.get("pretrained"), where, mend)
+        _refuse_other_base(run, content, where, mend)
     assert weights is not None
     return weights
 
 
+def models_named(content: Content) -> tuple[list[str], bool]:
+    """Return the names that a result file has for its model, and whether they are of adapters over another one."""
+    config = part(content, "config") or part(content, "config_general")  # the second: of 2023's leaderboard
+    arguments = arguments_of(config)
+    # What is laid over a model decides; today's `model_name` is that of the model below.
+    above = [arguments[key] for key in ADAPTER_KEYS if arguments.get(key)]
+    named = above or [
+        *(arguments.get(key) for key in MODEL_KEYS), content.get("model_name"), config.get("model_name"),
+    ]  # fmt: skip
+    return [name for name in named if isinstance(name, str) and name], bool(above)
+
+
 def named_by(run: Run, names: Sequence[str]) -> Weights | None:
-    """Return which of a run's weights one of `names` means, by repository or folder; None: none of them does."""
+    """Return which of a run's weights the first of `names` means that means any, by repository or folder."""
     top = run.folder.absolute()
-    for weights, (repository, folder) in _places(run).items():
-        tail = (top.name, *folder.relative_to(top).parts) if folder.is_relative_to(top) else folder.parts
-        for name in names:
-            place = Path(name)
+    places = _places(run)
+    for name in names:
+        place = Path(name)
+        for weights, (repository, folder) in places.items():
+            tail = (top.name, *folder.relative_to(top).parts) if folder.is_relative_to(top) else folder.parts
             seen_from_elsewhere = place.parts[-len(tail) :] == tail  # by a container, say
             if name == repository or place.absolute() == folder or seen_from_elsewhere:
                 return weights
     return None
 
 
+def repositories(run: Run) -> dict[Weights, str]:
+    """Return the Hub repository of each of a run's weights."""
+    release = run.recipe.release
+    base: str = read_json(run.path("inputs", "inputs.json"))["base"]["name"]
+    return {"adapter": release.hub_model_id, "merged": release.hub_merged_model_id, "base": base}
+
+
 def ours(run: Run, among: tuple[Weights, ...] = TUNED) -> str:
     """Say by which names some of a run's weights are known."""
-    names = [_places(run)[weights][0] for weights in among]
+    names = [repositories(run)[weights] for weights in among]
     folders = " or ".join("inputs/base" if weights == "base" else weights for weights in among)
     return f"{', '.join(names)}, or the run's {folders} folder"
 
@@ -110,16 +123,16 @@ def part(content: Content, name: str) -> Content:
 
 def _places(run: Run) -> dict[Weights, tuple[str, Path]]:
     """Return the repository and the folder of each of a run's weights."""
-    release, base = run.recipe.release, read_json(run.path("inputs", "inputs.json"))["base"]
-    local = run.recipe.science.model_name_or_path if base["source"] == "local" else run.path("inputs", "base")
-    return {
-        "adapter": (release.hub_model_id, run.path("adapter").absolute()),
-        "merged": (release.hub_merged_model_id, run.path("merged").absolute()),
-        "base": (base["name"], Path(local).absolute()),
+    local = read_json(run.path("inputs", "inputs.json"))["base"]["source"] == "local"
+    folders: dict[Weights, Path] = {
+        "adapter": run.path("adapter"),
+        "merged": run.path("merged"),
+        "base": Path(run.recipe.science.model_name_or_path) if local else run.path("inputs", "base"),
     }
+    return {weights: (name, folders[weights].absolute()) for weights, name in repositories(run).items()}
 
 
-def _arguments(config: Content) -> Content:
+def arguments_of(config: Content) -> Content:
     """Return what the model was asked for by."""
     found = config.get("model_args") or {}
     if isinstance(found, str):
@@ -128,8 +141,9 @@ def _arguments(config: Content) -> Content:
     return found if isinstance(found, dict) else {}
 
 
-def _refuse_other_base(run: Run, name: object, where: str, mend: str) -> None:
+def _refuse_other_base(run: Run, content: Content, where: str, mend: str) -> None:
     """Refuse figures of the adapters over another base, as far as the name tells: a folder may hold any."""
+    name = arguments_of(part(content, "config")).get("pretrained")
     base = read_json(run.path("inputs", "inputs.json"))["base"]
     if base["source"] != "hub" or not isinstance(name, str) or not ON_THE_HUB.fullmatch(name):
         return

@@ -27,6 +27,7 @@ TIMES = {
 SPOKEN_TIMES = {"speed", "peak memory"}
 ENTRY_TIMES = {"seconds", "started"}
 LOG, METRICS, BOARD = "training/log.jsonl", "training/metrics.json", "training/tensorboard/"
+RESULTS = "eval/"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ def facts_of(run: Path) -> Facts:
     log, metrics = run / LOG, run / METRICS
     return Facts(
         {
-            name: _content_sha256(path) if name.startswith("reference/") else file_sha256(path)
+            name: _result_sha256(path)
+            if _is_result(name)
+            else _content_sha256(path)
+            if name.startswith("reference/")
+            else file_sha256(path)
             for name, path in sorted(files.items())
             if name not in differs and not name.startswith(BOARD)
         },
@@ -121,6 +126,18 @@ def _content_sha256(path: Path) -> str:
         return canonical_sha256([file.metadata(), content])
 
 
+def _is_result(name: str) -> bool:
+    return name.startswith(RESULTS) and name.endswith(".json")
+
+
+def _result_sha256(path: Path) -> str:
+    """Return a hash of an evaluation's result without its times."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("date")
+    content["notus"]["details"].pop("seconds", None)
+    return canonical_sha256(content)
+
+
 def _is_time(name: str) -> bool:
     last = name.rpartition("/")[2]
     return last.removeprefix("train_").removeprefix("eval_") in TIMES
@@ -136,7 +153,7 @@ def _manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     for name, entry in manifest.get("stages", {}).items():
         outputs = {
             path: {key: value for key, value in facts.items() if key != "mtime_ns"}
-            if path not in {LOG, METRICS}
+            if path not in {LOG, METRICS} and not _is_result(path)
             else "there"
             for path, facts in entry["outputs"].items()
             if not path.startswith(BOARD)

@@ -23,12 +23,14 @@ class Stage:
         layout: How it trains.
         role: The process that is killed: its own, or a rank.
         ended: The exit code of the command then.
+        options: Of the command.
     """
 
     command: str
     layout: str = "1 packed"
     role: str = "main"
     ended: int = -signal.SIGKILL
+    options: tuple[str, ...] = ()
 
 
 # Each from what the one before has left, the trainings from the same; after `card` comes where every published file
@@ -39,9 +41,10 @@ STAGES = {
     "train-of-ranks": Stage("train", "2 packed"),
     "train": Stage("train"),
     "merge": Stage("merge"),
+    "evaluate": Stage("evaluate", options=("--suite", "preference", "--suite", "smoke", "--against", "base")),
     "card": Stage("card"),
 }
-GO_ON = ("curate", "train", "merge")  # from what they have left others start
+GO_ON = ("curate", "train", "merge", "evaluate")  # from what they have left others start
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Stages:
     def _arguments(self, stage: str, run: Path) -> list[str]:
         kind = STAGES[stage]
         train = LAYOUTS[kind.layout].arguments(self.recipe, run, (f"max_steps={STEPS}",))
-        return [kind.command, *train[1:]]
+        return [kind.command, *train[1:], *kind.options]
 
     def _undisturbed(self, stage: str, run: Path) -> int:
         self._start(run)

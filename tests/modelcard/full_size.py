@@ -5,7 +5,7 @@ from dataclasses import replace
 from modelcard.facts import Facts
 from modelcard.facts.base import Base
 from modelcard.facts.hardware import Gpu, Hardware
-from modelcard.facts.original import original_of
+from modelcard.facts.original import original_of, published_beside
 from recipe.load import load_recipe
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -15,11 +15,12 @@ PINS = [f"model_revision={REVISION}", f"dataset_revision={REVISION}"]
 def full_size(facts: Facts) -> Facts:
     """Return `facts` of a small run with recipe, base, data and machine of the full-size one."""
     recipe = load_recipe("notus-7b-v1-lora", PINS)
+    base = Base(recipe.science.model_name_or_path, REVISION, "hub", 7_241_732_096, "bfloat16", "mistral", {})
     return replace(
         facts,
         recipe=recipe,
         science_sha256=recipe.science_sha256,
-        base=Base(recipe.science.model_name_or_path, REVISION, "hub", 7_241_732_096, "bfloat16", "mistral", {}),
+        base=base,
         data=replace(
             facts.data, name=recipe.science.dataset, revision=REVISION, source="hub", format="argilla", by=None,
             rejected=None, rows_in=63619, train=61619, heldout=2000, left_out={}, choice=None, top_scores=None,
@@ -34,5 +35,6 @@ def full_size(facts: Facts) -> Facts:
             ),
         ),
         original=original_of(recipe),
+        beside=published_beside(recipe, base),
         banner="Paper planes in a warm wind.",
     )  # fmt: skip

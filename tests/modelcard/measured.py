@@ -17,7 +17,7 @@ HARNESS = {
 }  # fmt: skip
 ALPACA_EVAL = {"name": "alpaca_eval", "version": "0.6.6", "url": "https://github.com/tatsu-lab/alpaca_eval"}
 FASTCHAT = {"name": "FastChat", "version": "0.2.36", "url": "https://github.com/lm-sys/FastChat"}
-OURS = {"name": "Notus", "version": "0.1.0", "url": "https://github.com/notus/notus"}
+OURS = {"name": "Notus", "version": "0.1.0"}
 COMMIT = "210d026faf9955653af8916fad021475a3f00453"
 Result = tuple[str, float, float | None, bool]
 # Task: Hub data set, configuration, split; shots; samples; version; by metric and filter value, standard error.
@@ -78,6 +78,7 @@ class Measured:
                             one: facts | ({"config": one.removeprefix("mmlu_")} if task == "mmlu" else {})
                             for one in members
                         },
+                        details={"cut": 3 if task == "drop" else 0, "requests": samples, "seconds": 1.5},
                     )
                 )  # fmt: skip
         return paths
@@ -114,6 +115,7 @@ class Measured:
                 data={"alpaca_eval": {
                     "path": "tatsu-lab/alpaca_eval", "config": "alpaca_eval", "split": "eval", "revision": COMMIT,
                 }},
+                details={"reference": "text_davinci_003"},
             ),
             self._write(
                 "chat", "mt_bench", bench, FASTCHAT, judge=judge | {"annotator": "single-v1", "without_verdict": 0},
@@ -167,7 +169,8 @@ class Measured:
             rows = [
                 {
                     "id": f"{place:016x}", "source": "sharegpt", "prompt": f"Question {place}?\n\n```\ncode\n```",
-                    "chosen": "Yes.", "base": f"</details>\n# No {place}", "tuned": "word " * 400,
+                    "chosen": "Yes.", "base": f"</details>\n# No {place}", "tuned": "word " * 400, "base_cut": False,
+                    "tuned_cut": True,
                 }
                 for place in range(samples)
             ]  # fmt: skip
@@ -176,14 +179,14 @@ class Measured:
 
     def smoke(self, shift: float = 0.0) -> Path:
         """Write a file of two small tasks."""
-        content = _lm_eval("notus_smoke_choice", 2, 32, 1, {"acc,none": (0.5625, 0.089)}, shift)
-        other = _lm_eval("notus_smoke_answer", 0, 16, 1, {"exact_match,none": (0.25, 0.11)}, shift)
+        content = _lm_eval("smoke_reply", 0, 32, 1, {"acc,none": (0.5625, 0.089)}, shift)
+        other = _lm_eval("smoke_answer", 0, 16, 1, {"right,none": (0.25, 0.11)}, shift)
         for key, found in other.items():
             content[key] |= found
         return self._write(
             "smoke", "smoke", content, HARNESS,
             data={
-                task: {"path": f"builtin:{task}", "config": None, "split": "test", "revision": "sha256:ef"}
+                task: {"path": "builtin:smoke", "config": task, "split": "test", "revision": "sha256:ef"}
                 for task in content["results"]
             },
         )  # fmt: skip

@@ -28,6 +28,7 @@ from recipe.progress import Reporter
 from recipe.run import Run
 from tests.modelcard.full_size import REVISION, full_size
 from tests.modelcard.lm_eval import today
+from tests.modelcard.measured import Measured
 from tests.support import ROOT, Cli
 
 KINDS: list[Kind] = ["adapter", "merged", "base"]
@@ -510,12 +511,14 @@ def test_cards_are_written_again_when_results_or_banner_change(own: Callable[...
     changed.path("eval").mkdir()
     changed.path("eval", "today.json").write_text(json.dumps(today()))
     assert (ran(), ran()) == (True, False)
-    assert (
-        "| MMLU | `mmlu`, 2 | 5 | acc | 0.6303 ± 0.0039 |"
-        in changed.path("card/merged/README.md").read_text()
-    )
+    assert "| MMLU | 5 | acc | 63.03\u00a0±\u00a00.39 |" in changed.path("card/merged/README.md").read_text()
     changed.path("eval", "today.json").unlink()
     assert ran()
+    answers = Measured(changed).preference().with_name("samples.jsonl")
+    assert (ran(), ran()) == (True, False)
+    answers.write_text(answers.read_text().replace("Question", "Riddle"))
+    assert (ran(), ran()) == (True, False)
+    assert "Riddle 0?" in changed.path("card/merged/README.md").read_text()
     assert "MMLU" not in changed.path("card/merged/README.md").read_text()
 
 

@@ -74,7 +74,7 @@ def test_results_of_2023(put: Put) -> None:
     assert len(found) == 4  # two metrics each
     assert {score.parts for score in evaluation(run).scores if score.task == "hendrycksTest"} == {2}
     card = render(read_facts(run), "merged")
-    assert "| MMLU (mean of 2 parts) | `hendrycksTest`, 1 | 5 | acc | 0.4500 |" in card
+    assert "| MMLU (mean of 2 parts) | 5 | acc | 45.00 |" in card
     assert "on the adapters over their base" in card
 
 
@@ -84,10 +84,10 @@ def test_the_card_has_a_table_and_the_metadata_an_index(put: Put) -> None:
         card = render(read_facts(run), kind)
         assert check_card(card).errors == []
         for line in (
-            "| ARC (challenge) | `arc_challenge`, 1 | 25 | acc_norm | 0.6459 ± 0.0140 |",
-            "| GSM8K | `gsm8k`, 3 | 5 | exact_match, flexible-extract | 0.1800 |",
-            "| wikitext | `wikitext`, 2 | - | word_perplexity (lower is better) | 12.2500 |",
-            "(0123abc)",
+            "| ARC (challenge) | 25 | acc_norm | 64.59\u00a0±\u00a01.40 |",
+            "| GSM8K | 5 | exact_match, flexible-extract | 18.00 |",
+            "| wikitext | - | word_perplexity (as it is, lower is better) | 12.2500 |",
+            "lm-evaluation-harness) 0123abc",
             "> **TruthfulQA:** ",
         ):
             assert line in card, line
@@ -96,13 +96,13 @@ def test_the_card_has_a_table_and_the_metadata_an_index(put: Put) -> None:
         assert "samples of each task only" not in card
         index = yaml.safe_load(card.split("---\n")[1])["model-index"]
         assert index[0]["name"] == "Notus Smoke (LoRA adapters)"
-        arc, gsm8k, mmlu, *_ = index[0]["results"]
+        arc, mmlu, _, gsm8k, *_ = index[0]["results"]
         assert arc["dataset"] == {
             "type": "allenai/ai2_arc", "name": "ARC (challenge)", "config": "ARC-Challenge", "split": "test",
         }  # fmt: skip
         assert arc["metrics"][1] == {
             "type": "acc_norm", "value": 0.6459, "name": "arc_challenge: acc_norm",
-            "args": {"num_few_shot": 25, "task": "arc_challenge", "version": "1", "stderr": 0.014}
+            "args": {"num_few_shot": 25, "task": "arc_challenge", "version": "1", "samples": 1172, "stderr": 0.014}
             | ({"weights": "merged"} if kind == "adapter" else {}),
         }  # fmt: skip
         assert [metric["value"] for metric in gsm8k["metrics"]] == [0.1516, 0.18]
@@ -131,16 +131,17 @@ def test_each_repository_shows_its_own_weights_figures_first(put: Put) -> None:
     of_adapter["results"] = {"gsm8k": {"exact_match,strict-match": 0.2}}
     of_adapter["config"]["model_args"] = {"pretrained": "notus/tiny-base", "peft": "notus/tiny-adapter"}
     facts = read_facts(put(a=of_adapter, m=lm_eval.today()))
-    assert "| 0.2000 |" in render(facts, "adapter")
-    assert "0.1516" not in render(facts, "adapter")
-    assert "0.1516" in render(facts, "merged")
+    assert "| 20.00 |" in render(facts, "adapter")
+    assert "15.16" not in render(facts, "adapter")
+    assert "15.16" in render(facts, "merged")
 
 
 def test_results_of_some_samples_only_are_called_so(put: Put) -> None:
     content = lm_eval.today()
     content["config"]["limit"] = 100.0
     card = render(read_facts(put(today=content)), "merged")
-    assert "`today.json` (100.0) took the first samples of each task only" in card
+    assert "`mmlu` (100), " in card
+    assert "took the first samples of each task only" in card
     index = yaml.safe_load(card.split("---\n")[1])["model-index"]
     limits = [one["args"]["limit"] for result in index[0]["results"] for one in result["metrics"]]
     assert set(limits) == {100.0}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelcard.benchmarks import LEADERBOARD
+from modelcard.evaluation.benchmarks import LEADERBOARD
 from modelcard.facts.evaluation import Evaluation, read_evaluation
 from modelcard.facts.scores import By, Dataset, Judge, Score
 from recipe.errors import UserError

@@ -29,9 +29,11 @@ AVERAGE, AVERAGE_METRIC = "open_llm_leaderboard", "average"
 SHARES = (
     "acc", "acc_bytes", "acc_mutual_info", "acc_norm", "average", "bypass_acc", "em", "exact_match", "f1",
     "inst_level_loose_acc", "inst_level_strict_acc", "mc1", "mc2", "pass@1", "prompt_level_loose_acc",
-    "prompt_level_strict_acc",
+    "prompt_level_strict_acc", "right",
 )  # fmt: skip
 MMLU_SUBJECTS = 57
+ALPACA_EVAL_2 = "alpaca_eval_gpt4_baseline"
+"""The configuration of AlpacaEval 2's reference answers, another benchmark than the first one."""
 
 Figure = tuple[str, str, str]
 """Task, metric and filter."""

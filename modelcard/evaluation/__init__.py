@@ -1,0 +1,1 @@
+"""The evaluation as a card has it: which figures, beside which others, as tables, metadata and a chart."""
