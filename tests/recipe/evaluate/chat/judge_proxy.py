@@ -27,8 +27,8 @@ class Trouble:
     """What is done to a request instead of passing it on.
 
     Args:
-        status: Answered, with an error as OpenAI's; 0 answers none.
-        body: Answered with 200.
+        status: Answered.
+        body: Answered; without one, an error as OpenAI's, or with 200 a part of an answer.
         headers: Of the answer.
         reset: The connection is reset.
         cut: The body ends halfway, whatever its length was said to be.
@@ -37,9 +37,9 @@ class Trouble:
 
     def __init__(
         self,
-        status: int = 0,
+        status: int = 200,
         *,
-        body: bytes = GARBAGE,
+        body: bytes | None = None,
         headers: dict[str, str] | None = None,
         reset: bool = False,
         cut: bool = False,
@@ -125,12 +125,10 @@ class Proxy:
 
 def server_at(url: str) -> Upstream:
     """Return a server of OpenAI's protocol as what lies behind a proxy."""
-    client = httpx2.Client(timeout=300)
 
     def ask(body: bytes) -> tuple[int, bytes]:
-        found = client.post(
-            f"{url}/chat/completions", content=body, headers={"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json"}
+        found = httpx2.post(f"{url}/chat/completions", content=body, headers=headers, timeout=300)
         return found.status_code, found.content
 
     return ask
@@ -211,11 +209,10 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
                 self.close_connection = True
-            elif trouble.status:
-                error = {"error": {"message": trouble.said, "code": trouble.code}}
-                self._send(trouble.status, json.dumps(error).encode(), trouble.headers)
             else:
-                self._send(200, trouble.body, trouble.headers, cut=trouble.cut)
+                error = {"error": {"message": trouble.said, "code": trouble.code}}
+                wrong = GARBAGE if trouble.status == 200 else json.dumps(error).encode()
+                self._send(trouble.status, trouble.body or wrong, trouble.headers, cut=trouble.cut)
 
         def _send(
             self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False

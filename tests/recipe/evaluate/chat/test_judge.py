@@ -216,6 +216,10 @@ def test_bodies_that_are_no_answers_are_not_asked_for_without_end(
             Trouble(400, said=f"{KEY}: no\nlogprobs"),
             r"not take what judge-1 is asked \(400, .*\*\*\*: no logprobs",
         ),
+        (
+            Trouble(418, body=b'{"detail": "a teapot"}'),
+            r"does not take what judge-1 is asked \(418, .*a teapot",
+        ),
         (Trouble(422, said="n is not here"), r"does not take what judge-1 is asked \(422, "),
     ],
 )
