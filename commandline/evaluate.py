@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from commandline import work
 from commandline.options import Image, Json, Quiet, RecipeName, RunFolder, Runtime, Set
 from recipe.errors import UserError
-from recipe.evaluation import SUITE_NAMES
+from recipe.evaluate import SUITE_NAMES
 
 if TYPE_CHECKING:
     from recipe.evaluate.subject import Weights

@@ -1,14 +1,18 @@
 """Whether a model was measured as its recipe asks, and is as good: the suites that are missing, the floors not met."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from modelcard.evaluation.benchmarks import LEADERBOARD
 from modelcard.facts.evaluation import read_evaluation
 from modelcard.facts.scores import Score
 from recipe.evaluate.stage import PREFIX, evaluation, suite_of
 from recipe.evaluation import UnderBase
 from recipe.run import Run
 
+SHOTS: Mapping[tuple[str | None, str], int] = {
+    ("leaderboard", task): one.shots for one in LEADERBOARD for task, _, _ in one.figures
+}
 OURS = ("adapter", "merged")  # whose figures count, in this order
 
 
@@ -86,6 +90,11 @@ def _figure(scores: Sequence[Score], task: str, metric: str, whose: Sequence[str
         if len(found) > 1:
             either = " or ".join(f"{score.metric},{score.filter}" for score in found)
             raise _NoFigureError(f"there are several; name {either}")
+        if found and found[0].shots not in {None, SHOTS.get((found[0].suite, task), found[0].shots)}:
+            raise _NoFigureError(
+                f"measured with {found[0].shots} examples in the prompt, and the leaderboard has "
+                f"{SHOTS[found[0].suite, task]}; evaluate as it does"
+            )
         if found and found[0].limit is not None:
             raise _NoFigureError(f"measured on {found[0].limit:g} samples only; evaluate without a limit")
         if found:

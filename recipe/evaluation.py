@@ -4,15 +4,14 @@ No model depends on it: the same science with another evaluation is the same run
 """
 
 import difflib
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from recipe.evaluate import SUITE_NAMES, SuiteName
 from recipe.section import Positive, Section
 
-SuiteName = Literal["preference", "smoke", "leaderboard", "chat"]
 ChatBenchmark = Literal["alpaca_eval", "mt_bench"]
-SUITE_NAMES: tuple[str, ...] = get_args(SuiteName)
 Dollars = Annotated[float, Field(ge=0)]
 
 

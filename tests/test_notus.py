@@ -53,7 +53,9 @@ def test_plan_of_the_full_size_recipe(cli: Cli) -> None:
     assert plan["base_parameters"] == 7_241_732_096
     assert plan["train_rows"] == 61_619
     assert plan["unpinned"] == ["model_revision", "dataset_revision"]
-    assert plan["stages"] == ["fetch", "curate", "train", "merge", "card", "provenance", "publish"]
+    assert plan["stages"] == [
+        "fetch", "curate", "train", "merge", "evaluate-preference", "card", "provenance", "publish",
+    ]  # fmt: skip
     assert "360" in ended.err
     assert all(len(line) <= 120 for line in ended.err.splitlines())
 
@@ -69,7 +71,8 @@ def test_the_plan_has_the_pairs_if_they_are_published(cli: Cli) -> None:
         json.loads(cli("run", "smoke", *asked, "--dry-run", "--json").out) for asked in ((), ("--data",))
     )
     assert with_data["stages"] == [
-        "fetch", "curate", "dataset", "train", "merge", "card", "provenance", "publish",
+        "fetch", "curate", "dataset", "train", "merge", "evaluate-preference", "evaluate-smoke",
+        "evaluate-smoke-base", "card", "provenance", "publish",
     ]  # fmt: skip
     name = "datasets/notus/smoke-preferences"
     assert set(with_data["publishes"]) - set(plain["publishes"]) == {name}

@@ -123,7 +123,7 @@ def compared(
     }
     heads = [OURS, *([BASE] if based else [])]
     if beside and published:
-        heads += [f"`{name.split('/')[-1]}`" for name in (beside.model, beside.control)]
+        heads += [name.split("/")[-1] for name in (beside.model, beside.control)]
     rows = []
     for score in scores:
         figures = [figure(score), *([figure(found.of_base(score))] if based else [])]
@@ -147,10 +147,13 @@ def published_name(score: Score) -> str | None:
 
 
 def name(score: Score) -> str:
-    """Return what a line of the benchmarks' table is called."""
+    """Return what a line of the benchmarks' table is called; a figure of the leaderboard's as that called it."""
     if score.task == AVERAGE:
         return "Average of the seven"
-    return title(score) + (f" (mean of {score.parts} parts)" if score.parts else "")
+    benchmark = benchmark_of((score.task, score.metric, score.filter))
+    return (benchmark.name if benchmark else title(score)) + (
+        f" (mean of {score.parts} parts)" if score.parts else ""
+    )
 
 
 def shots(score: Score) -> str:

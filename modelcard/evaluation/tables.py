@@ -34,6 +34,7 @@ class Benchmarks:
         seven: Whether they are the leaderboard's, and no others.
         average: Whether the average of the seven is among them.
         versions: Of the leaderboard's tasks, as far as the files say.
+        of_2023: Whether all of them are of the leaderboard's time.
         by_question: Whether MMLU's is the mean over questions, as it is today.
         as_they_are: Whether some are not in percent.
         data: What they were measured on, a line each.
@@ -43,6 +44,7 @@ class Benchmarks:
     seven: bool
     average: bool
     versions: tuple[str, ...]
+    of_2023: bool
     by_question: bool
     as_they_are: bool
     data: tuple[str, ...]
@@ -93,6 +95,7 @@ def _benchmarks(found: Measured, kind: Weights, beside: Published | None) -> Ben
         seven=set(tasks) <= known,
         average=any(score.task == AVERAGE for score in first),
         versions=tuple(f"`{task}` {score.version}" for task, score in tasks.items() if score.version),
+        of_2023=all(score.origin.of_2023 for score in first),
         by_question=any(score.task == "mmlu" for score in first),
         as_they_are=any(in_percent(score) is None for score in found.ours),
         data=tuple(filter(None, map(_data, tasks.values()))),
@@ -120,5 +123,5 @@ def _rest(beside: Published, scores: list[Score]) -> Table:
         for one, values in beside.benchmarks.items()
         if one not in here
     ]
-    heads = tuple(f"`{model.split('/')[-1]}`" for model in (beside.model, beside.control))
+    heads = tuple(model.split("/")[-1] for model in (beside.model, beside.control))
     return Table(("benchmark",), heads, tuple(rows))

@@ -59,6 +59,7 @@ def _mean(seven: Sequence[Score]) -> Score:
             suite=_alike([origin.suite for origin in origins]),
             by=_alike([origin.by for origin in origins]) or By(origins[0].by.name, None, origins[0].by.url),
             imported=_alike([origin.imported for origin in origins]),
+            of_2023=all(origin.of_2023 for origin in origins),
             chat_template=any(origin.chat_template for origin in origins),
             file=", ".join(origin.file for origin in origins),
         ),

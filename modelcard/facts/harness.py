@@ -29,7 +29,7 @@ def read_scores(content: Part, origin: Origin) -> Iterator[Score]:
         UserError: A figure is not finite.
     """
     results: dict[str, Part] = content["results"]
-    today = any("," in key for found in results.values() for key in found)
+    today = is_of_today(content)
     parts = {task: _leaves(content, task) for task in _groups(content)}
     figures = {task: dict(_figures(found, today, origin.file, task)) for task, found in results.items()}
     hidden = {part for task in parts if figures.get(task) for part in _below(content, task)}
@@ -96,6 +96,11 @@ def _figures(
         if not is_number(stderr) or not math.isfinite(stderr):  # "N/A", as it is of one sample
             stderr = None
         yield (metric, by or "none"), (value, stderr)
+
+
+def is_of_today(content: Part) -> bool:
+    """Whether a result file is of lm-eval's 0.4, which has a filter beside each metric."""
+    return any("," in key for found in content["results"].values() for key in found)
 
 
 def is_number(value: object) -> TypeGuard[float]:

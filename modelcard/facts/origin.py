@@ -6,7 +6,7 @@ lm-eval's own word is taken, by name.
 
 from typing import Any
 
-from modelcard.facts.harness import Part
+from modelcard.facts.harness import Part, is_of_today
 from modelcard.facts.scores import By, Imported, Judge, Origin
 from recipe.errors import UserError
 from recipe.evaluate.result import FORMAT
@@ -14,6 +14,7 @@ from recipe.evaluate.subject import Subject, Weights
 from recipe.run import Run
 
 HARNESS = ("lm-evaluation-harness", "https://github.com/EleutherAI/lm-evaluation-harness")
+OF_2023 = ("lm-eval 0.3", "Open LLM Leaderboard of 2023")  # what such a file was before it was imported
 MEASURE = "measure again with `notus evaluate`, or remove it"
 
 
@@ -28,6 +29,7 @@ def by_hand(content: Part, config: Part, weights: Weights, where: str) -> Origin
         imported=None,
         limit=config.get("limit"),
         chat_template=bool(content.get("chat_template")),
+        of_2023=not is_of_today(content),
         file=where,
     )
 
@@ -59,6 +61,7 @@ def told(run: Run, content: Part, config: Part, where: str) -> Origin:
         imported=Imported(_get(imported, where, "file"), _get(imported, where, "was")) if imported else None,
         limit=about.get("limit", config.get("limit")),
         chat_template=bool(content.get("chat_template")),
+        of_2023=imported is not None and imported.get("was") in OF_2023,
         file=where,
     )
 

@@ -51,6 +51,7 @@ class Origin:
         imported: None where it was not.
         limit: Samples of each task, or the share of them, that were taken; None: all.
         chat_template: Whether prompts were put into the chat template.
+        of_2023: Whether the tasks were those of lm-eval's versions of 2023.
         file: Where it lies in the run folder.
     """
 
@@ -61,6 +62,7 @@ class Origin:
     imported: Imported | None
     limit: float | None
     chat_template: bool
+    of_2023: bool
     file: str
 
 

@@ -184,7 +184,8 @@ def load_vllm(subject: Subject, batch_size: int) -> Any:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep lm-eval's bars and notes out of the way."""
+    """Keep lm-eval's bars and notes out of the way, and those of what it reads rows with."""
+    import datasets
     import lm_eval.api.model
     import lm_eval.api.task
     import lm_eval.models.huggingface
@@ -194,6 +195,7 @@ def hushed() -> Iterator[None]:
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
     for module in modules:
         module.tqdm = partial(tqdm, disable=True)
     try:

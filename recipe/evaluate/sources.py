@@ -161,12 +161,13 @@ def commit_of(path: str, revision: str | None = None) -> str:
 
 def prepared(path: str, subset: str | None, commit: str) -> Files:
     """Return the files of a commit as `datasets` has them in its cache, by split; none if they are not there."""
-    from datasets import config
+    from datasets import config, naming
 
-    top = Path(config.HF_DATASETS_CACHE, path.replace("/", "___"), subset or "default")
+    *owner, name = path.split("/")
+    prefix = naming.camelcase_to_snakecase(name)
+    top = Path(config.HF_DATASETS_CACHE, "___".join([*owner, prefix]), subset or "default")
     for folder in sorted(top.glob(f"*/{commit}")):
-        if (folder / "dataset_info.json").is_file():
-            prefix = path.rsplit("/", 1)[-1].replace("-", "_")
+        if (folder / "dataset_info.json").is_file():  # and not only its beginning
             return _by_split(folder.glob(f"{prefix}-*.arrow"), prefix + "-")
     return {}
 
@@ -181,6 +182,7 @@ def _download(leaf: str, config: Config, commit: str) -> Files:
         if key != "trust_remote_code"
     }
     where = f"{path} at {commit}"
+    commit_of(path, commit)  # says at once what `datasets` would try for minutes, and then make the best of
     with hub_errors(f"reading the data set {where}"), _data_errors(leaf, where):
         rows = datasets.load_dataset(path, subset, **{**more, "revision": commit})
     files = {
@@ -188,8 +190,7 @@ def _download(leaf: str, config: Config, commit: str) -> Files:
     }
     if not all(commit in file.parts for each in files.values() for file in each):
         raise UserError(
-            f"{where}: the Hub can't be reached, and another commit is all that its cache here has; connect, or name "
-            f"local files by benchmark_data: {leaf}"
+            f"{where}: another commit was loaded; connect to the Hub, or name local files by benchmark_data: {leaf}"
         )
     return files
 

@@ -61,7 +61,7 @@ def test_benchmarks_come_before_small_tasks_and_one_alone_makes_no_picture(put: 
     Measured(run).leaderboard(without=others)
     assert drawn(run) == ["smoke_answer", "smoke_reply"]
     Measured(run).leaderboard(without=others[2:])
-    assert drawn(run) == ["ARC (challenge)", "HellaSwag", "MMLU"]
+    assert drawn(run) == ["ARC", "HellaSwag", "MMLU"]
     Measured(run).chat()
     assert drawn(run)[-1] == "AlpacaEval"  # a share, as MT-Bench is not
 

@@ -84,7 +84,7 @@ def test_the_card_has_a_table_and_the_metadata_an_index(put: Put) -> None:
         card = render(read_facts(run), kind)
         assert check_card(card).errors == []
         for line in (
-            "| ARC (challenge) | 25 | acc_norm | 64.59\u00a0±\u00a01.40 |",
+            "| ARC | 25 | acc_norm | 64.59\u00a0±\u00a01.40 |",
             "| GSM8K | 5 | exact_match, flexible-extract | 18.00 |",
             "| wikitext | - | word_perplexity (as it is, lower is better) | 12.2500 |",
             "lm-evaluation-harness) 0123abc",

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,11 @@ from modelcard.facts.original import published_beside
 from modelcard.metadata import Kind
 from modelcard.preview import as_page
 from publish.localhub.card_check import check_card
+from recipe.evaluate.imports import import_files
 from recipe.load import load_recipe
+from recipe.progress import Reporter
 from recipe.run import Run
+from tests.modelcard import lm_eval
 from tests.modelcard.conftest import Put
 from tests.modelcard.full_size import full_size
 from tests.modelcard.measured import COMMIT, LEADERBOARD, Measured, everything
@@ -56,9 +60,9 @@ def test_the_leaderboard_stands_beside_base_and_published_figures(put: Put) -> N
     everything(run)
     said = section(render(full_size(read_facts(run)), "adapter"), "Open LLM Leaderboard")
     for line in (
-        "| benchmark | shots | metric | this model | its base | `notus-7b-v1` | `zephyr-7b-beta` |",
+        "| benchmark | shots | metric | this model | its base | notus-7b-v1 | zephyr-7b-beta |",
         "| **Average of the seven** |  |  | **55.51 ± 0.39** | **54.31 ± 0.39** | **52.89** | **52.15** |",
-        "| ARC (challenge) | 25 | acc_norm | 64.25 ± 1.40 | 63.05 ± 1.40 | 64.59 | 62.03 |",
+        "| ARC | 25 | acc_norm | 64.25 ± 1.40 | 63.05 ± 1.40 | 64.59 | 62.03 |",
         "| GSM8K | 5 | exact_match, strict-match | 34.57 ± 1.31 | 33.37 ± 1.31 | 15.16 | 12.74 |",
         "| ARC (challenge) | 25 | acc | 61.26 ± 1.42 | 60.06 ± 1.42 |",  # folded away
         "`arc_challenge` 1, `hellaswag` 1, `mmlu` 2",
@@ -80,9 +84,7 @@ def test_a_model_of_another_kind_does_not_stand_beside_zephyr(put: Put) -> None:
         card = render(read_facts(run), kind)
         for word in ("zephyr-7b", "notus-7b", "Argilla", "as published"):
             assert word not in card, word
-        assert "| ARC (challenge) | 25 | acc_norm | 64.25 ± 1.40 | 63.05 ± 1.40 |" in card.replace(
-            "\u00a0", " "
-        )
+        assert "| ARC | 25 | acc_norm | 64.25 ± 1.40 | 63.05 ± 1.40 |" in card.replace("\u00a0", " ")
 
 
 def test_whose_figures_are_beside_published_ones() -> None:
@@ -120,7 +122,7 @@ def test_figures_of_other_shots_have_no_published_ones_beside_them(put: Put) -> 
     content["n-shot"]["arc_challenge"] = 0
     arc.write_text(json.dumps(content))
     said = section(render(full_size(read_facts(run)), "adapter"), "Open LLM Leaderboard")
-    assert "| ARC (challenge) | 0 | acc_norm | 64.25 ± 1.40 | - | - |" in said
+    assert "| ARC | 0 | acc_norm | 64.25 ± 1.40 | - | - |" in said
     assert "Average" not in said
 
 
@@ -254,6 +256,42 @@ def test_imported_figures_say_what_they_were(put: Put) -> None:
     path.write_text(json.dumps(content))
     said = section(render(read_facts(run), "adapter"), "Open LLM Leaderboard")
     assert "0.4.13, imported from `results.json` (lm-eval of 2023); in percent" in said
+
+
+def test_figures_of_2023_are_of_the_time_of_the_published_ones(put: Put) -> None:
+    content = lm_eval.of_2023()
+    said = section(render(full_size(read_facts(put(old=content))), "adapter"), "Open LLM Leaderboard")
+    assert "measured by tasks of that time too (here `hendrycksTest` 1, `truthfulqa_mc` 1)." in said
+    assert "Today's tasks" not in said
+
+
+def test_what_the_leaderboard_of_2023_had_is_on_the_card_once_imported(put: Put, tmp_path: Path) -> None:
+    run = put()
+    figures = {
+        "arc:challenge|25": {"acc_norm": 0.61}, "hellaswag|10": {"acc_norm": 0.62}, "truthfulqa:mc|0": {"mc2": 0.64},
+        "winogrande|5": {"acc": 0.65}, "gsm8k|5": {"acc": 0.66}, "drop|3": {"f1": 0.67},
+        **{f"hendrycksTest-{number}|5": {"acc": 0.63} for number in range(57)},
+    }  # fmt: skip
+    (tmp_path / "results.json").write_text(
+        json.dumps(
+            {
+                "config_general": {"model_name": run.recipe.release.hub_merged_model_id},
+                "results": {f"harness|{name}": found for name, found in figures.items()},
+                "versions": {f"harness|{name}": 0 for name in figures},
+            }
+        )
+    )
+    import_files(run, [tmp_path / "results.json"], Reporter(quiet=True))
+    said = section(render(full_size(read_facts(run)), "merged"), "Open LLM Leaderboard")
+    for line in (
+        "| **Average of the seven** |  |  | **64.00** | **52.89** | **52.15** |",
+        "| ARC | 25 | acc_norm | 61.00 | 64.59 | 62.03 |",
+        "| MMLU | 5 | acc | 63.00 | 63.03 | 61.07 |",
+        "| TruthfulQA | 0 | mc2 | 64.00 | 54.37 | 57.45 |",
+        "imported from `results.json` (Open LLM Leaderboard of 2023); in percent.",
+        "measured by tasks of that time too (here `arc_challenge` 0, `hellaswag` 0, `hendrycksTest` 0,",
+    ):
+        assert line in said, line
 
 
 @pytest.mark.parametrize("kind", BOTH)

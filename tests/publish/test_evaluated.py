@@ -98,6 +98,19 @@ def test_some_samples_are_not_enough(asking: ASKING) -> None:
     ]
 
 
+def test_other_examples_in_the_prompt_are_not_the_leaderboards(asking: ASKING) -> None:
+    run = asking("floors={leaderboard/hellaswag/acc_norm: 0.1}")
+    path = next(path for path in Measured(run).leaderboard() if path.stem == "hellaswag")
+    assert shortcomings(run) == []
+    content = json.loads(path.read_text())
+    content["n-shot"]["hellaswag"] = 0
+    path.write_text(json.dumps(content))
+    assert shortcomings(run) == [
+        "leaderboard/hellaswag/acc_norm: measured with 0 examples in the prompt, and the leaderboard has 10; evaluate "
+        "as it does"
+    ]
+
+
 def test_results_of_other_weights_are_refused(asking: ASKING) -> None:
     run = asking("evaluate=[preference]")
     path = Measured(run).preference()

@@ -32,6 +32,7 @@ from tests.support import ROOT, Outcome
 HERE, ELSEWHERE = "a" * 40, "b" * 40
 CODE = Code(HERE, ())
 QUIET = Reporter(quiet=True)
+ASKS_NOTHING = ("evaluate=[]", "floors={}")
 
 
 def stage(name: str, *needs: str) -> Stage:
@@ -52,7 +53,7 @@ def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Candidate:
     """A run of two stages that make a model and two that describe it, all done by the code that is to release it."""
     monkeypatch.delenv("NOTUS_REVISION", raising=False)
     monkeypatch.setattr("recipe.run.code_of", lambda: CODE)
-    run = Run(tmp_path / "run", load_recipe("smoke", ["version=v1.0.0"]))
+    run = Run(tmp_path / "run", load_recipe("smoke", ["version=v1.0.0", *ASKS_NOTHING]))
     with run.locked():
         run.bring(STAGES, QUIET)
     return Candidate(run, STAGES, cast("PatientHub", None), code=CODE)
@@ -219,7 +220,7 @@ def test_the_version_of_the_release_gets_into_what_describes_it(
     wanted: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, {"files": lambda found: found.run.path("card", "file.txt").read_text()})
-    run = Run(wanted.run.folder, load_recipe("smoke", ["version=v2.0.0"]))
+    run = Run(wanted.run.folder, load_recipe("smoke", ["version=v2.0.0", *ASKS_NOTHING]))
     found = gate.gate(replace(wanted, run=run), QUIET)
     assert found[-1].said == "card of v2.0.0"
 

@@ -891,14 +891,15 @@ def test_the_real_recipes_have_the_published_values(name: str, facts: dict[str, 
     assert recipe.science.global_batch_size == 512
 
 
-def test_notus_differs_from_zephyr_in_base_data_and_names_only(cli: Cli) -> None:
+def test_notus_differs_from_zephyr_in_base_data_names_and_what_is_asked_of_it_only(cli: Cli) -> None:
     said = cli("recipe", "diff", "zephyr-7b-beta-lora", "notus-7b-v1-lora", "--json").out
     differs = json.loads(said)["differs"]
     base = {"model_name_or_path"}
     data = {"dataset", "dataset_splits", "dataset_format", "assumed_dataset_rows"}
     names = {"model_name", "version", "developers", "hub_model_id", "hub_merged_model_id"}
     told = {"banner", "story", "why_name", "license_reason", "sources"}
-    assert set(differs) == base | data | names | told
+    asked = {"evaluate", "floors"}
+    assert set(differs) == base | data | names | told | asked
     assert "extends: zephyr-7b-beta-lora" in (RECIPES / "notus-7b-v1-lora.yaml").read_text(encoding="utf-8")
 
 

@@ -124,11 +124,10 @@ def _refuse_contradictions(run: Run, taken: Sequence[Taken]) -> None:
 
 
 def _contents(run: Run, paths: Iterable[Path]) -> Iterator[tuple[Weights, Content, str]]:
+    """Yield what Notus wrote or took in; what somebody put there by hand the card looks at."""
     for path in paths:
         content = read(path).content
-        if (
-            lm_eval.is_one(content) and "notus" in content
-        ):  # the card looks at what somebody put there by hand
+        if lm_eval.is_one(content) and "notus" in content:
             yield content["notus"]["weights"], content, path.relative_to(run.folder).as_posix()
 
 

@@ -38,11 +38,12 @@ def is_annotations(content: Any) -> bool:
 
 
 def is_leaderboard(content: Any) -> bool:
-    """Whether a file is a leaderboard, a row a model."""
+    """Whether a file is a leaderboard, a row a model, in the texts of a CSV file."""
     return (
         isinstance(content, list)
         and bool(content)
         and all(isinstance(row, dict) and {"win_rate", "standard_error"} <= row.keys() for row in content)
+        and isinstance(content[0]["win_rate"], str)
     )
 
 

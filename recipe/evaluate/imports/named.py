@@ -68,12 +68,9 @@ def short_names(run: Run) -> dict[Weights, set[str]]:
 
 
 def _meant(run: Run, name: str) -> list[Weights]:
-    by_place = named_by(run, [name])
-    return (
-        [by_place]
-        if by_place
-        else [kind for kind, known in short_names(run).items() if name.lower() in known]
-    )
+    if by_place := named_by(run, [name]):
+        return [by_place]
+    return [weights for weights, known in short_names(run).items() if name.lower() in known]
 
 
 def _model(asked: Asked) -> str:

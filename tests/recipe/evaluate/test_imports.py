@@ -295,6 +295,7 @@ def test_lines_and_tables_that_are_cut_short(bring: Import, run: Run) -> None:
         ("{}", "none of the formats"), ("[]", "none of the formats"), ("[1]", "none of the formats"), ("3", "none of"),
         ('{"results": {}}', "none of the formats"), ('{"results": {"arc": 1}}', "none of the formats"),
         ([{"preference": 1}], "none of the formats"),
+        ([{"win_rate": 0.0, "standard_error": 0.0}], "none of the formats"),
         ({"results": {"arc": {"alias": "arc"}}}, "does not say of which model"),
     ],
 )  # fmt: skip
