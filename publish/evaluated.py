@@ -64,15 +64,20 @@ def _under(name: str, floor: float | UnderBase, scores: Sequence[Score]) -> str 
         ours = _figure(of_suite, "/".join(task), metric, OURS)
     except _NoFigureError as error:
         return f"{name}: {error}"
+    way = -1 if ours.higher_is_better is False else 1
     if not isinstance(floor, UnderBase):
-        return f"{name} is {ours:.4g}, and the recipe asks for {floor:g}" if ours < floor else None
+        worse = way * ours.value < way * floor
+        most = "at most " if way < 0 else ""
+        return f"{name} is {ours.value:.4g}, and the recipe asks for {most}{floor:g}" if worse else None
     try:
         base = _figure(of_suite, "/".join(task), metric, ("base",))
     except _NoFigureError as error:
         return f"{name}: of the base {error}; `notus evaluate --against base`"
-    if base - ours > floor.under_base:
+    worse_by = way * (base.value - ours.value)
+    if worse_by > floor.under_base:
+        side = "above" if way < 0 else "under"
         return (
-            f"{name} is {ours:.4g}, {base - ours:.2g} under the base's {base:.4g}, and the recipe allows "
+            f"{name} is {ours.value:.4g}, {worse_by:.2g} {side} the base's {base.value:.4g}, and the recipe allows "
             f"{floor.under_base:g}"
         )
     return None
@@ -82,7 +87,7 @@ class _NoFigureError(Exception):
     """There is none that counts; says why."""
 
 
-def _figure(scores: Sequence[Score], task: str, metric: str, whose: Sequence[str]) -> float:
+def _figure(scores: Sequence[Score], task: str, metric: str, whose: Sequence[str]) -> Score:
     """Return the one figure that is meant."""
     for weights in whose:
         of_task = [score for score in scores if score.task == task and score.weights == weights]
@@ -98,7 +103,7 @@ def _figure(scores: Sequence[Score], task: str, metric: str, whose: Sequence[str
         if found and found[0].limit is not None:
             raise _NoFigureError(f"measured on {found[0].limit:g} samples only; evaluate without a limit")
         if found:
-            return found[0].value
+            return found[0]
     have = sorted({f"{score.task}/{score.metric}" for score in scores if score.weights in whose})
     near = difflib.get_close_matches(f"{task}/{metric}", have, n=1, cutoff=0)
     raise _NoFigureError("no such figure" + (f" (nearest: {near[0]})" if near else ""))

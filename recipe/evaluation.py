@@ -16,7 +16,7 @@ Dollars = Annotated[float, Field(ge=0)]
 
 
 class UnderBase(Section):
-    """A floor that moves with the base: not under its figure by more than this."""
+    """A floor that moves with the base: not worse than its figure by more than this."""
 
     under_base: Annotated[float, Field(ge=0)]
 
@@ -25,7 +25,7 @@ class Evaluation(Section):
     """How the model is measured, and what a release asks of it."""
 
     evaluate: list[SuiteName] = []  # the suites that a release needs
-    floors: dict[str, float | UnderBase] = {}  # SUITE/TASK/METRIC: at least that much
+    floors: dict[str, float | UnderBase] = {}  # SUITE/TASK/METRIC: no worse than that
     evaluate_limit: Positive | None = None  # samples of each task, for a try
     evaluate_batch_size: Positive = 8
 

@@ -90,6 +90,15 @@ def test_a_floor_under_the_base_needs_the_base(asking: ASKING) -> None:
     assert "`notus evaluate --against base`" in line
 
 
+@pytest.mark.parametrize(
+    ("floor", "said"), [("0.52", None), ("0.5", "is 0.5123, and the recipe asks for at most 0.5")]
+)
+def test_a_loss_is_not_to_be_above_it(asking: ASKING, floor: str, said: str | None) -> None:
+    run = asking(f"floors={{preference/heldout/loss: {floor}}}")
+    Measured(run).preference()
+    assert shortcomings(run) == ([f"preference/heldout/loss {said}"] if said else [])
+
+
 def test_some_samples_are_not_enough(asking: ASKING) -> None:
     run = asking("floors={leaderboard/mmlu/acc: 0.1}")
     Measured(run, limit=20).leaderboard()
