@@ -17,7 +17,7 @@ from typing import Any
 from recipe.disk import read_json, write_json, write_text
 from recipe.evaluate.catalogue import Catalogue, Config
 from recipe.evaluate.findings import few, headline, numbers, place_of, plain, public_config, task_hash
-from recipe.evaluate.result import write_result
+from recipe.evaluate.result import Content, write_result
 from recipe.evaluate.sources import whole
 from recipe.evaluate.suite import Evaluating
 from recipe.evaluate.tasks import Asked, load_tasks
@@ -131,31 +131,33 @@ class Harness:
             found = self._evaluate(kept, tasks)
             cut = kept.cut
         samples = found.pop("samples")
+        whole_found: dict[str, Any] = plain(
+            {
+                "content": {"date": started, **self._content(found, samples, asked), **self._about_model()},
+                "samples": [row for leaf, rows in samples.items() for row in few(leaf, rows)],
+                "cut": cut,
+                "requests": sum(
+                    len(task.instances) * task.config.repeats for task in tasks["tasks"].values()
+                ),
+                "seconds": round(time.time() - started, 1),
+            }
+        )
+        return whole_found
+
+    def _content(self, found: dict[str, Any], samples: dict[str, Any], asked: Asked) -> Content:
+        """Return what lm-eval found, for anybody to read."""
+        results = numbers(found["results"], self.evaluating.reporter)
         configs = {
             leaf: public_config(config, asked.leaves[leaf], asked.sources[leaf], self.catalogue.file(leaf))
             for leaf, config in found["configs"].items()
         }
-        content = {
+        return {
             **found,
-            **{part: numbers(found[part], reporter) for part in ("results", "groups") if part in found},
+            "results": results,
+            **({"groups": {group: results[group] for group in found["groups"]}} if "groups" in found else {}),
             "configs": configs,
             "task_hashes": {leaf: task_hash(rows) for leaf, rows in samples.items()},
-            "date": started,
-            **self._about_model(),
         }
-        kept_samples = [row for leaf, rows in samples.items() for row in few(leaf, rows)]
-        requests = sum(len(task.instances) * task.config.repeats for task in tasks["tasks"].values())
-        seconds = round(time.time() - started, 1)
-        whole_found: dict[str, Any] = plain(
-            {
-                "content": content,
-                "samples": kept_samples,
-                "cut": cut,
-                "requests": requests,
-                "seconds": seconds,
-            }
-        )
-        return whole_found
 
     def _evaluate(self, kept: Any, tasks: Any) -> dict[str, Any]:
         from lm_eval import evaluate

@@ -374,6 +374,7 @@ def test_a_group_has_figures_of_its_own(tiny: Path, trained: Path, tmp_path: Pat
     shares = {task: found["results"][task]["acc,none"] for task in ("small", "small_anatomy", "small_law")}
     assert shares["small"] == pytest.approx((3 * shares["small_anatomy"] + 5 * shares["small_law"]) / 8)
     assert str(said["small"]).startswith(f"acc {shares['small']:.4f}")
+    assert found["groups"] == {"small": found["results"]["small"]}
     assert found["group_subtasks"] == {"small": ["small_anatomy", "small_law"]}
     assert found["versions"]["small"] == "3"
     assert found["n-shot"] == {"small": 5, "small_anatomy": 5, "small_law": 5}
