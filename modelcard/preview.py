@@ -111,7 +111,7 @@ def _value(key: str, value: Any) -> str:
     if key == "model-index":
         results = [result for model in value for result in model["results"]]
         lines = [
-            f"{result['dataset']['name']}, {metric['name']}: {metric['value']}"
+            f"{result['dataset']['name']}, {metric['name']}: {metric['value']:.6g}"
             for result in results
             for metric in result["metrics"]
         ]

@@ -101,22 +101,23 @@ def _under(asked: Evaluation, name: str, floor: float | UnderBase, scores: Seque
         ours = _figure(asked, of_suite, "/".join(task), metric, OURS)
     except _NoFigureError as error:
         return f"{name}: {error}"
-    lower = ours.higher_is_better is False  # a loss, say
+    way = -1 if ours.higher_is_better is False else 1
     if not isinstance(floor, UnderBase):
-        short = ours.value > floor if lower else ours.value < floor
-        wants = "allows" if lower else "asks for"
-        return f"{name} is {ours.value:.4g}, and the recipe {wants} {floor:g}" if short else None
+        worse = way * ours.value < way * floor
+        most = "at most " if way < 0 else ""
+        return f"{name} is {ours.value:.4g}, and the recipe asks for {most}{floor:g}" if worse else None
     try:
         base = _figure(asked, of_suite, "/".join(task), metric, ("base",))
     except _NoFigureError as error:
         return f"{name}: of the base {error}; `notus evaluate --against base`"
     if differs := _difference(ours, base):
         return f"{name}: {differs}, so that they say nothing of each other; evaluate both alike"
-    behind = ours.value - base.value if lower else base.value - ours.value
-    if behind > floor.under_base:
+    worse_by = way * (base.value - ours.value)
+    if worse_by > floor.under_base:
+        side = "above" if way < 0 else "under"
         return (
-            f"{name} is {ours.value:.4g}, {behind:.2g} {'over' if lower else 'under'} the base's {base.value:.4g}, and "
-            f"the recipe allows {floor.under_base:g}"
+            f"{name} is {ours.value:.4g}, {worse_by:.2g} {side} the base's {base.value:.4g}, and the recipe allows "
+            f"{floor.under_base:g}"
         )
     return None
 

@@ -25,8 +25,7 @@ class Evaluation(Section):
     """How the model is measured, and what a release asks of it."""
 
     evaluate: list[SuiteName] = []  # the suites that a release needs
-    # SUITE/TASK/METRIC: at least that much, of a loss at most
-    floors: dict[str, float | UnderBase] = {}
+    floors: dict[str, float | UnderBase] = {}  # SUITE/TASK/METRIC: no worse than that
     evaluate_limit: Positive | None = None  # samples of each task, for a try
     evaluate_batch_size: Positive = 8
 

@@ -73,12 +73,16 @@ def _is_counted(score: Score) -> bool:
 
 
 def _judge(judge: Judge) -> str:
-    where = f" at `{judge.endpoint}`" if judge.endpoint else ""
-    asked = f" (`{judge.annotator}`)" if judge.annotator else ""
+    named = joined([f"`{name}`" for name in judge.answered_as if name != judge.model])
     days = [day for day in dict.fromkeys((judge.first, judge.last)) if day]
-    when = f", {' to '.join(days)}" if days else ""
-    lost = f", {plural(judge.without_verdict, 'answer')} without a verdict" if judge.without_verdict else ""
-    return f"`{judge.model}`{where}{asked}{when}{lost}"
+    parts = [
+        f"`{judge.model}`" + (f" (which answered as {named})" if named else ""),
+        f" at `{judge.endpoint}`" if judge.endpoint else "",
+        f" by the annotator `{judge.annotator}`" if judge.annotator else "",
+        f", {' to '.join(days)}" if days else "",
+        f", {plural(judge.without_verdict, 'judgement')} without a verdict" if judge.without_verdict else "",
+    ]
+    return "".join(parts)
 
 
 def _categories(found: Measured, details: Sequence[Details]) -> Table:

@@ -105,8 +105,6 @@ def compared(
     found: Measured,
     labels: Mapping[str, Callable[[Score], str]],
     beside: Published | None = None,
-    *,
-    strong: Sequence[str] = (AVERAGE,),
 ) -> Table:
     """Return figures beside the base's, where it was measured, and beside published ones of the same name.
 
@@ -115,7 +113,6 @@ def compared(
         found: The section that they are of.
         labels: What a line is called, by the column's head.
         beside: Published figures.
-        strong: Tasks whose line stands out.
     """
     based = any(map(found.of_base, scores))
     published = {
@@ -130,7 +127,7 @@ def compared(
         if published:
             figures += [f"{value:.2f}" for value in published[score]] if score in published else ["-", "-"]
         rows.append(
-            Row(tuple(label(score) for label in labels.values()), tuple(figures), score.task in strong)
+            Row(tuple(label(score) for label in labels.values()), tuple(figures), score.task == AVERAGE)
         )
     return Table(tuple(labels), tuple(heads), tuple(rows), published=bool(published))
 

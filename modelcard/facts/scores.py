@@ -29,6 +29,8 @@ class Judge:
     """The days of its first and its last judgement."""
     last: str | None
     without_verdict: int
+    answered_as: tuple[str, ...] = ()
+    """The names that its answers gave, if these say so: a name that was asked for may stand for another model."""
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ class Measured:
     def chat(self, win_rate: float = 88.31, score: float = 7.06) -> list[Path]:
         """Write AlpacaEval's and MT-Bench's files."""
         judge = {
-            "model": "gpt-4-0613", "endpoint": "api.openai.com", "annotator": "alpaca_eval_gpt4",
-            "from": "2026-03-02", "to": "2026-03-03", "without_verdict": 3,
+            "model": "gpt-4", "answered_as": ["gpt-4-0613"], "endpoint": "api.openai.com",
+            "annotator": "alpaca_eval_gpt4", "from": "2026-03-02", "to": "2026-03-03", "without_verdict": 3,
         }  # fmt: skip
         alpaca = figures(
             "alpaca_eval",

@@ -58,7 +58,7 @@ def test_a_figure_says_where_it_comes_from(put: Put) -> None:
     won = one(run, "alpaca_eval", "win_rate")
     assert (won.suite, won.value, won.stderr, won.samples) == ("chat", 88.31, 1.12, 802)
     assert won.origin.judge == Judge(
-        "gpt-4-0613", "api.openai.com", "alpaca_eval_gpt4", "2026-03-02", "2026-03-03", 3
+        "gpt-4", "api.openai.com", "alpaca_eval_gpt4", "2026-03-02", "2026-03-03", 3, ("gpt-4-0613",)
     )
 
 

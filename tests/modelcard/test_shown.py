@@ -135,8 +135,8 @@ def test_chat_names_its_judges(put: Put) -> None:
         "AlpacaEval's win rate is that over the answers of `text_davinci_003`.",
         "| MT-Bench | score, 1 to 10 | 7.06 | 6.94 | 7.30 | 7.34 |",
         "| MT-Bench | second turn | 6.86 | 6.74 | - | - |",
-        "AlpacaEval by `gpt-4-0613` at `api.openai.com` (`alpaca_eval_gpt4`), 2026-03-02 to 2026-03-03, 3 answers with",
-        "MT-Bench by `gpt-4-0613`",
+        "AlpacaEval by `gpt-4` (which answered as `gpt-4-0613`) at `api.openai.com` by the annotator "
+        "`alpaca_eval_gpt4`, 2026-03-02 to 2026-03-03, 3 judgements without a verdict; MT-Bench by `gpt-4` (which",
         "Judges drift",
         "by the judge of 2023 (AlpacaEval: 804 prompts, standard error 0.99)",
         "\n\n| MT-Bench by category | questions | this model | its base |\n",
@@ -403,7 +403,7 @@ def test_an_entry_says_what_was_measured_on_what(put: Put) -> None:
     )
     assert won.metric_args is not None
     assert "num_few_shot" not in won.metric_args
-    assert (won.metric_args["judge"], won.metric_args["judged"]) == ("gpt-4-0613", "2026-03-03")
+    assert (won.metric_args["judge"], won.metric_args["judged"]) == ("gpt-4", "2026-03-03")
     bench = results["mt_bench: score"]
     assert (bench.dataset_type, bench.source_name) == ("mt_bench", "FastChat")
     accuracy = results["heldout: accuracy"]

@@ -1,5 +1,6 @@
 """Suite `chat`: a model's answers to AlpacaEval's and MT-Bench's prompts, judged by a model at an endpoint."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,8 +81,14 @@ def measure(evaluating: Evaluating) -> dict[str, object]:
         UserError: The endpoint or the data can't be had, the price is not agreed to, or no answer holds a verdict.
         InterruptedRunError: The endpoint has not answered for as long as we wait.
     """
-    evaluation, reporter = evaluating.run.recipe.evaluation, evaluating.reporter
+    evaluation = evaluating.run.recipe.evaluation
     client = Client(endpoint_of(evaluation), evaluation.judge_timeout)
+    with contextlib.closing(client):
+        return _measure(evaluating, client)
+
+
+def _measure(evaluating: Evaluating, client: Client) -> dict[str, object]:
+    evaluation, reporter = evaluating.run.recipe.evaluation, evaluating.reporter
     client.knock()
     before = evaluating.run.path(FOLDER, evaluating.suite, evaluating.subject.weights)
     answers = KeptAnswers(evaluating.subject, Ledger(evaluating.kept / ANSWERS, before / ANSWERS), reporter)

@@ -78,6 +78,10 @@ class Client:
             timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
         )
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def knock(self) -> None:
         """Ask for the endpoint's models, which costs nothing, to see that somebody is there and takes the key.
 
@@ -161,7 +165,9 @@ class Client:
 
     def _refused(self, error: openai.APIStatusError) -> UserError:
         endpoint, status = self.endpoint, error.status_code
-        said = endpoint.without_key(error.message)[:300]
+        body: Any = error.body
+        message = body.get("message") if isinstance(body, Mapping) else None
+        said = endpoint.without_key(str(message or error.response.text))[:300]
         if status == 401:  # what it says may hold a part of the key
             return UserError(f"chat: {endpoint.host} refuses the key (401); set {KEY} to one that it takes")
         if status == 404:

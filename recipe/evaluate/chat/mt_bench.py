@@ -25,7 +25,7 @@ GRADE = re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]")
 SCALE = 1.0, 10.0
 STAND_IN = 1500  # characters that an answer has while nobody knows it
 
-Answers = list[tuple[str, ...]]
+Answers = Sequence[tuple[str, ...]]
 """The answers to each question, a turn each."""
 
 
@@ -59,7 +59,7 @@ def conversations(questions: Sequence[Question], answers: Answers) -> list[list[
 
 def write_answers(questions: Sequence[Question], kept: KeptAnswers, decoding: Decoding) -> Answers:
     """Return the model's answers, a turn after the other, those that are missing written now."""
-    answers: Answers = [()] * len(questions)
+    answers: list[tuple[str, ...]] = [()] * len(questions)
     for turn in (1, 2):
         for temperature, places in _by_temperature(questions, decoding, turn).items():
             asked = conversations([questions[one] for one in places], [answers[one] for one in places])
@@ -71,7 +71,7 @@ def write_answers(questions: Sequence[Question], kept: KeptAnswers, decoding: De
 
 def known_answers(questions: Sequence[Question], kept: KeptAnswers, decoding: Decoding) -> Answers:
     """Return the model's answers as far as they are written, and something of usual length for the others."""
-    answers: Answers = [()] * len(questions)
+    answers: list[tuple[str, ...]] = [()] * len(questions)
     for turn in (1, 2):
         for temperature, places in _by_temperature(questions, decoding, turn).items():
             asked = conversations([questions[one] for one in places], [answers[one] for one in places])
