@@ -12,8 +12,11 @@ from recipe.errors import UserError
 from recipe.evaluate import SUITE_NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recipe.evaluate.subject import Weights
     from recipe.progress import Reporter
+    from recipe.run import Stage
     from recipe.schema import Recipe
 
 
@@ -76,6 +79,9 @@ def measure(
         *(("--against", against) if against else ()),
         "--weights", weights, *(["--yes"] if yes else []),
     ]  # fmt: skip
+    wanted = [evaluation(name, whose, yes=yes) for name in suites for whose in subjects]
+    if loaded.evaluation.evaluate_limit:
+        _refuse_a_try_over_results(loaded, run, wanted)
     if work.in_image(
         "evaluate",
         loaded,
@@ -86,7 +92,6 @@ def measure(
         as_json=as_json,
     ):
         return
-    wanted = [evaluation(name, whose, yes=yes) for name in suites for whose in subjects]
     work.answer(work.bring_evaluations(loaded, run, reporter, wanted), as_json)
 
 
@@ -112,7 +117,7 @@ def take_in(
 
     loaded, reporter = work.load(recipe, set_), work.reporter_for(quiet, as_json)
     opened = work.open_run(loaded, run)
-    with opened.locked():
+    with work.nothing_left_of_a_mistake(opened), opened.locked():
         work.answer(import_files(opened, files, reporter, weights=_weights(weights), called=called), as_json)
 
 
@@ -152,6 +157,23 @@ def show_suites(
         told[name] = [asdict(line) for line in lines]
         module.check(opened, subjects[0])  # behind the plan: that holds whatever is missing yet
     return {"plan": told, "subjects": list(subjects)}
+
+
+def _refuse_a_try_over_results(loaded: "Recipe", run: Path | None, wanted: "Sequence[Stage]") -> None:
+    """Refuse to put figures of some samples in the place of those of all: hours of work, or a judge's pay."""
+    from recipe.evaluate.stage import suite_of
+
+    opened = work.open_run(loaded, run)
+    whole = loaded.evaluation.model_copy(update={"evaluate_limit": None})
+    unlimited = work.open_run(loaded.model_copy(update={"evaluation": whole}), run)
+    for stage in wanted:
+        measured = suite_of(stage.name)
+        limited = measured is not None and "evaluate_limit" in measured[0].reads
+        if limited and not opened.is_current(stage) and unlimited.is_current(stage):
+            raise UserError(
+                f"{opened.path(*stage.outputs)}: has figures of all samples, whose place those of some would take; "
+                "leave the limit out, or remove that folder"
+            )
 
 
 def _requests(count: int | None, exact: bool) -> str:

@@ -218,11 +218,30 @@ def bring_stages(opened: "Run", wanted: Sequence["Stage"], reporter: "Reporter")
     """Bring stages of a run, here, or this node's part of them. Return what each did."""
     from recipe.launch import bring_on_node
 
+    if any(stage.name == "card" for stage in wanted):  # else somebody asks for the evaluations themselves
+        wanted = without_extras_that_are_missing(wanted, reporter)
     get_ready(opened, wanted, reporter)
     if opened.nodes.count > 1:
         return bring_on_node(opened, wanted, reporter)
     with nothing_left_of_a_mistake(opened), opened.locked():
         return opened.bring(wanted, reporter)
+
+
+def without_extras_that_are_missing(wanted: Sequence["Stage"], reporter: "Reporter") -> tuple["Stage", ...]:
+    """Leave evaluations out that need more than is installed: a model is made, and has cards, without them."""
+    from recipe.evaluate.stage import suite_of
+
+    found = []
+    for stage in wanted:
+        measured = suite_of(stage.name)
+        if measured and (package := measured[0].lacks()):
+            reporter.warn(
+                f"{stage.name}: left out, as {package} is not installed; `pip install '.[{measured[0].extra}]'`, and "
+                "`notus evaluate`"
+            )
+        else:
+            found.append(stage)
+    return tuple(found)
 
 
 @contextlib.contextmanager

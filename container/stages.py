@@ -159,6 +159,8 @@ def phases(order: Order, *, gpus: bool) -> list[Phase]:
     if order.command == "evaluate":
         # Benchmarks' data and judges are elsewhere.
         outside = any(not SUITES[name].alone for name in order.suites)
+        if outside:  # what makes the model has no network
+            found.append(Phase(("merge" if "merged" in order.options else "train",), gpus=gpus))
         found.append(Phase(("evaluate", *order.options), network="bridge" if outside else "none", gpus=gpus))
     elif order.command not in {"fetch", "verify"}:
         upto = "card" if order.command in {"publish", "run"} else order.command
@@ -276,17 +278,26 @@ def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict
     with ExitStack() as stack:
         if phase.online and (token := stack.enter_context(token_file(user))):
             found[TOKEN] = token
-        if (
-            phase.online
-            and phase.arguments[0] == "evaluate"
-            and (judge_key := os.environ.get("OPENAI_API_KEY"))
-        ):
-            found[JUDGE_KEY] = stack.enter_context(secret_file(judge_key.encode(), user))
+        if phase.online and phase.arguments[0] == "evaluate" and (judge_key := _judge_key()):
+            found[JUDGE_KEY] = stack.enter_context(secret_file(judge_key, user))
         if phase.signs and order.key:
             found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
             if secret := password():
                 found[SIGNING_PASSWORD] = stack.enter_context(secret_file(secret, user))
         yield found
+
+
+def _judge_key() -> bytes | None:
+    """Return the judge's key: of the environment, or of the file that it names; None: there is none."""
+    if key := os.environ.get("OPENAI_API_KEY"):
+        return key.encode()
+    place = os.environ.get(WHERE_SECRETS_LIE[JUDGE_KEY])
+    try:
+        return Path(place).read_bytes() if place else None
+    except OSError as error:
+        raise UserError(
+            f"{WHERE_SECRETS_LIE[JUDGE_KEY]} names {place}, which can't be read ({error.strerror})"
+        ) from None
 
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:

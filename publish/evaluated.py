@@ -3,17 +3,19 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelcard.evaluation.benchmarks import LEADERBOARD
+from modelcard.evaluation.benchmarks import AVERAGE, LEADERBOARD
 from modelcard.facts.evaluation import read_evaluation
 from modelcard.facts.scores import Score
-from recipe.evaluate.stage import PREFIX, evaluation, suite_of
-from recipe.evaluation import UnderBase
+from recipe.evaluate.stage import evaluation, name_of, suite_of
+from recipe.evaluate.subject import Weights
+from recipe.evaluate.suite import SUITES
+from recipe.evaluation import Evaluation, UnderBase
 from recipe.run import Run
 
 SHOTS: Mapping[tuple[str | None, str], int] = {
     ("leaderboard", task): one.shots for one in LEADERBOARD for task, _, _ in one.figures
 }
-OURS = ("adapter", "merged")  # whose figures count, in this order
+OURS: tuple[Weights, ...] = ("adapter", "merged")  # whose figures count, in this order
 
 
 def shortcomings(run: Run) -> list[str]:
@@ -26,42 +28,77 @@ def shortcomings(run: Run) -> list[str]:
     if not asked.suites:
         return []
     found = read_evaluation(run)
-    scores = found.scores if found else ()
-    stale = dict(_stale(run))
+    scores = [score for score in (found.scores if found else ()) if score.suite in asked.suites]
+    outdated = dict(_outdated(run, scores))
+    known = [score for score in scores if score.suite not in outdated.values()]
     missing = [
-        f"{suite} not evaluated; `notus evaluate` does, or `notus evaluate import`"
+        line
         for suite in asked.suites
-        if suite not in stale.values()
-        and not any(score.suite == suite and score.weights in OURS for score in scores)
+        if suite not in outdated.values() and (line := _missing(asked, suite, known))
     ]
-    outdated = [f"{stage} is not of this run and recipe as they are now; evaluate again" for stage in stale]
-    known = [score for score in scores if score.suite not in stale.values()]
     have = {score.suite for score in known}
     floors = [
         line
         for name, floor in asked.floors.items()
-        if name.split("/")[0] in have and (line := _under(name, floor, known))
+        if name.split("/")[0] in have and (line := _under(asked, name, floor, known))
     ]
     return [*missing, *outdated, *floors]
 
 
-def _stale(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield the stages whose results are no longer those of the run, with their suites."""
-    for name in run.manifest.get("stages", {}):
-        if name.startswith(PREFIX) and (measured := suite_of(name)):
-            suite, weights = measured
-            if suite.name in run.recipe.evaluation.suites and not run.is_current(
-                evaluation(suite.name, weights)
-            ):
-                yield name, suite.name
+def _missing(asked: Evaluation, suite: str, scores: Sequence[Score]) -> str | None:
+    """Return what of a suite was not measured: imported files may have a part of it, or be of some samples."""
+    ours = [score for score in scores if score.suite == suite and score.weights in OURS]
+    if not ours:
+        return f"{suite} not evaluated; `notus evaluate` does, or `notus evaluate import`"
+    if suite not in asked.evaluate:  # a floor is of it, and looks for its own figure
+        return None
+    count = [score for score in ours if score.limit in (None, asked.evaluate_limit)]
+    if not count:
+        return f"{suite} evaluated on some samples only; evaluate without a limit"
+    lacking = []
+    for weights in {score.weights for score in count}:
+        tasks = {score.task for score in count if score.weights == weights}
+        lacking.append([names[0] for names in _tasks(asked, suite) if not tasks.intersection(names)])
+    if least := min(lacking, key=len):
+        return f"{suite} evaluated but for {', '.join(least)}; `notus evaluate` does all of it"
+    return None
 
 
-def _under(name: str, floor: float | UnderBase, scores: Sequence[Score]) -> str | None:
+def _tasks(asked: Evaluation, suite: str) -> list[tuple[str, ...]]:
+    """Return the tasks that a suite's figures are of, each by the names that it has had."""
+    if suite == "chat":
+        return [(name,) for name in asked.chat_benchmarks]
+    if suite == "leaderboard" and asked.benchmark_tasks is None:
+        return [tuple(task for task, _, _ in one.figures) for one in LEADERBOARD]
+    return []  # a group of lm-eval's need not have a figure by its own name
+
+
+def _outdated(run: Run, scores: Sequence[Score]) -> Iterator[tuple[str, str]]:
+    """Yield what to tell of results that no finished evaluation left as they are, with their suites.
+
+    That takes in what lies there after a kill, of other settings perhaps, or was put there by hand.
+    """
+    stages = {name: of for name in run.manifest.get("stages", {}) if (of := suite_of(name))}
+    measured = [score for score in scores if score.origin.imported is None and score.task != AVERAGE]
+    for score in measured:
+        assert score.suite is not None
+        stages[name_of(score.suite, score.weights)] = SUITES[score.suite], score.weights
+    for name, (suite, weights) in stages.items():
+        if suite.name in run.recipe.evaluation.suites and not run.is_current(evaluation(suite.name, weights)):
+            yield f"{name} is not of this run and recipe as they are now; evaluate again", suite.name
+    for file, suite_name, weights in dict.fromkeys((one.file, one.suite, one.weights) for one in measured):
+        assert suite_name is not None
+        entry = run.done(name_of(suite_name, weights))
+        if entry is not None and file not in entry["outputs"]:
+            yield f"{file} is of no evaluation of this run; remove it", suite_name
+
+
+def _under(asked: Evaluation, name: str, floor: float | UnderBase, scores: Sequence[Score]) -> str | None:
     """Return why a figure is not as the recipe asks, if it is not."""
     suite, *task, metric = name.split("/")
     of_suite = [score for score in scores if score.suite == suite]
     try:
-        ours = _figure(of_suite, "/".join(task), metric, OURS)
+        ours = _figure(asked, of_suite, "/".join(task), metric, OURS)
     except _NoFigureError as error:
         return f"{name}: {error}"
     way = -1 if ours.higher_is_better is False else 1
@@ -70,9 +107,11 @@ def _under(name: str, floor: float | UnderBase, scores: Sequence[Score]) -> str 
         most = "at most " if way < 0 else ""
         return f"{name} is {ours.value:.4g}, and the recipe asks for {most}{floor:g}" if worse else None
     try:
-        base = _figure(of_suite, "/".join(task), metric, ("base",))
+        base = _figure(asked, of_suite, "/".join(task), metric, ("base",))
     except _NoFigureError as error:
         return f"{name}: of the base {error}; `notus evaluate --against base`"
+    if differs := _difference(ours, base):
+        return f"{name}: {differs}, so that they say nothing of each other; evaluate both alike"
     worse_by = way * (base.value - ours.value)
     if worse_by > floor.under_base:
         side = "above" if way < 0 else "under"
@@ -83,27 +122,56 @@ def _under(name: str, floor: float | UnderBase, scores: Sequence[Score]) -> str 
     return None
 
 
+def _difference(ours: Score, base: Score) -> str | None:
+    """Return in what the base was measured otherwise, as far as both files tell."""
+    judges = [score.origin.judge.model if score.origin.judge else None for score in (ours, base)]
+    told = {
+        "version of the task": (ours.version, base.version),
+        "revision of the data": (ours.dataset.revision, base.dataset.revision),
+        "judge": tuple(judges),
+    }
+    for what, (one, other) in told.items():
+        if None not in (one, other) and one != other:
+            return f"the base has another {what} ({other}, not {one})"
+    if ours.origin.of_2023 != base.origin.of_2023:
+        return "one is lm-eval's of 2023, and the base's or the model's is not"
+    return None
+
+
 class _NoFigureError(Exception):
     """There is none that counts; says why."""
 
 
-def _figure(scores: Sequence[Score], task: str, metric: str, whose: Sequence[str]) -> Score:
+def _figure(
+    asked: Evaluation, scores: Sequence[Score], task: str, metric: str, whose: Sequence[Weights]
+) -> Score:
     """Return the one figure that is meant."""
     for weights in whose:
         of_task = [score for score in scores if score.task == task and score.weights == weights]
-        found = [score for score in of_task if metric in {score.metric, f"{score.metric},{score.filter}"}]
-        if len(found) > 1:
-            either = " or ".join(f"{score.metric},{score.filter}" for score in found)
-            raise _NoFigureError(f"there are several; name {either}")
-        if found and found[0].shots not in {None, SHOTS.get((found[0].suite, task), found[0].shots)}:
-            raise _NoFigureError(
-                f"measured with {found[0].shots} examples in the prompt, and the leaderboard has "
-                f"{SHOTS[found[0].suite, task]}; evaluate as it does"
-            )
-        if found and found[0].limit is not None:
-            raise _NoFigureError(f"measured on {found[0].limit:g} samples only; evaluate without a limit")
-        if found:
-            return found[0]
+        named = [score for score in of_task if metric in {score.metric, f"{score.metric},{score.filter}"}]
+        if named:
+            return _that_counts(asked, named)
     have = sorted({f"{score.task}/{score.metric}" for score in scores if score.weights in whose})
     near = difflib.get_close_matches(f"{task}/{metric}", have, n=1, cutoff=0)
     raise _NoFigureError("no such figure" + (f" (nearest: {near[0]})" if near else ""))
+
+
+def _that_counts(asked: Evaluation, named: Sequence[Score]) -> Score:
+    """Return the one figure of a name that was measured as it has to be."""
+    shots = SHOTS.get((named[0].suite, named[0].task))
+    found = [score for score in named if shots is None or score.shots in (None, shots)]
+    if not found:
+        raise _NoFigureError(
+            f"measured with {named[0].shots} examples in the prompt, and the leaderboard has {shots}; evaluate as it "
+            "does"
+        )
+    (first, *others) = found
+    if others:
+        either = " or ".join(f"{score.metric},{score.filter}" for score in found)
+        raise _NoFigureError(f"there are several; name {either}")
+    if first.limit is not None:
+        raise _NoFigureError(f"measured on {first.limit:g} samples only; evaluate without a limit")
+    if first.suite == "leaderboard" and first.origin.chat_template != asked.benchmark_chat_template:
+        how = ("with", "without") if first.origin.chat_template else ("without", "with")
+        raise _NoFigureError(f"measured {how[0]} the chat template, and the recipe asks for it {how[1]}")
+    return first

@@ -87,6 +87,8 @@ class Ledger:
             try:
                 entry = json.loads(line)
                 key = entry.pop("key")
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # a full disk's: as if it had not been written
+            if not isinstance(key, str):
+                continue
             self._entries.setdefault(key, entry)

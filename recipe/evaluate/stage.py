@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import get_args
 
 from recipe.disk import tree_sha256
+from recipe.errors import UserError
 from recipe.evaluate.result import FOLDER
 from recipe.evaluate.subject import Subject, Weights
 from recipe.evaluate.suite import SUITES, Evaluating, Suite
+from recipe.evaluation import ChatBenchmark
 from recipe.progress import Reporter
 from recipe.run import Run, Stage
 from recipe.schema import Recipe, canonical_sha256, whole_path
@@ -37,7 +39,7 @@ def evaluation(suite: str, weights: Weights = "adapter", *, yes: bool = False) -
         outputs=(f"{FOLDER}/{suite}/{weights}",),
         reads=("science", *(f"evaluation.{key}" for key in known.reads)),
         work=partial(_work, known, weights, yes),
-        outside=_local_data if "benchmark_data" in known.reads else None,
+        outside=None if known.alone else partial(_local_data, suite),
         scratch=(_kept(name),),
     )
 
@@ -67,16 +69,21 @@ def _work(
 ) -> dict[str, object]:
     module = suite.load()
     module.check(run, weights)
+    for place in (run.path(FOLDER), run.path(FOLDER, suite.name), run.path(FOLDER, suite.name, weights)):
+        if place.exists() and not place.is_dir():
+            raise UserError(f"{place}: no folder, where results are to go; remove it")
     folder, kept = out / FOLDER / suite.name / weights, run.path(_kept(name_of(suite.name, weights)))
     folder.mkdir(parents=True)
     kept.mkdir(exist_ok=True)
     return module.measure(Evaluating(suite.name, Subject(run, weights), folder, kept, reporter, yes))
 
 
-def _local_data(run: Run) -> str:
-    """Return one sha256 over the local files that take the place of benchmarks' data sets."""
+def _local_data(suite: str, run: Run) -> str:
+    """Return one sha256 over the local files that take the place of the data sets of a suite's benchmarks."""
     found = {}
     for task, name in run.recipe.evaluation.benchmark_data.items():
+        if (task in get_args(ChatBenchmark)) != (suite == "chat"):
+            continue  # another suite's: new rows of MMLU's are no reason to pay a judge again
         place = whole_path(name)
         facts = tree_sha256(place.parent, place.name) if place.exists() else {}
         found[task] = {file: about["sha256"] for file, about in facts.items()}

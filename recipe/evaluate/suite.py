@@ -88,7 +88,8 @@ class Suite:
         does: One line for plans.
         module: That does it.
         alone: Whether it needs nothing from outside of the run: `publish` brings it by itself.
-        reads: The keys of the recipe's evaluation that decide its results.
+        reads: The keys of the recipe's evaluation that decide its results. Of `benchmark_data` what lies there does,
+            wherever that is.
         extra: What to install it by, if Notus alone does not do.
         packages: The modules that come with that.
     """
@@ -107,13 +108,16 @@ class Suite:
         Raises:
             UserError: It is not installed.
         """
-        for package in self.packages:
-            if importlib.util.find_spec(package) is None:
-                raise UserError(
-                    f"{self.name}: {package} is not installed; `pip install 'notus[{self.extra}]'`, in a clone "
-                    f"`pip install '.[{self.extra}]'`"
-                )
+        if package := self.lacks():
+            raise UserError(
+                f"{self.name}: {package} is not installed; `pip install 'notus[{self.extra}]'`, in a clone "
+                f"`pip install '.[{self.extra}]'`"
+            )
         return cast("Measures", importlib.import_module(self.module))
+
+    def lacks(self) -> str | None:
+        """Return a package that it needs and that is not installed."""
+        return next((name for name in self.packages if importlib.util.find_spec(name) is None), None)
 
 
 _TASKS = ("evaluate_limit", "evaluate_batch_size")
@@ -144,7 +148,6 @@ SUITES: Mapping[str, Suite] = {
             alone=False,
             reads=(
                 *_TASKS,
-                "benchmark_data",
                 "benchmark_revisions",
                 "benchmark_chat_template",
                 "benchmark_tasks",
@@ -160,7 +163,6 @@ SUITES: Mapping[str, Suite] = {
             reads=(
                 *_TASKS,
                 *_ANSWERS,
-                "benchmark_data",
                 "benchmark_revisions",
                 "chat_benchmarks",
                 "alpaca_annotator",

@@ -96,9 +96,11 @@ def test_an_evaluation_has_a_network_only_for_data_and_judges_elsewhere(
 ) -> None:
     options = tuple(part for name in suites for part in ("--suite", name))
     found = phases(replace(order("evaluate"), suites=suites, options=options), gpus=True)
+    train = [("train", "none", False, True)] if network == "bridge" else []  # without the network of the next
     assert brief(found) == [
         ("doctor", "none", False, True),
         ("fetch", "bridge", True, False),
+        *train,
         ("evaluate", network, network == "bridge", True),
     ]
     assert found[-1].arguments == ("evaluate", *options)
@@ -121,6 +123,11 @@ def test_a_judges_key_is_a_file_of_the_container_that_asks_it(
     assert job.environment["OPENAI_BASE_URL"] == "https://judge.example/v1"
     assert "sk-secret" not in f"{job.environment} {job.command}"
     assert str(tmp_path / "rows.json") in job.inside
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (tmp_path / "key").write_text("sk-of-a-file")
+    monkeypatch.setenv("NOTUS_JUDGE_KEY_PATH", str(tmp_path / "key"))
+    _, content, _ = job_of(of, Phase(("evaluate",), network="bridge"), tmp_path)
+    assert content["/run/secrets/judge_key"] == b"sk-of-a-file"
     others = (Phase(("evaluate",)), Phase(("fetch",), network="bridge"), Phase(("card",)))
     assert all("/run/secrets/judge_key" not in job_of(of, phase, tmp_path)[1] for phase in others)
 

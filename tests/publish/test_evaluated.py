@@ -1,13 +1,17 @@
 """What a release asks of a model's evaluation: suites that are there, of these weights, and figures not too low."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from publish.evaluated import shortcomings
 from recipe.errors import UserError
+from recipe.evaluate.stage import evaluation
 from recipe.load import load_recipe
 from recipe.progress import Reporter
 from recipe.run import Run
@@ -34,6 +38,43 @@ def asking(trained: Path, tiny: Path, tmp_path: Path) -> ASKING:
     return opened
 
 
+def recorded(run: Run) -> Run:
+    """Have the run take the results that lie there for those of evaluations, as they are."""
+
+    def work(place: Path, of: Run, out: Path, reporter: Reporter) -> dict[str, object]:
+        shutil.copytree(of.path(*place.parts), out / place)
+        return {}
+
+    stages = [
+        replace(
+            evaluation(folder.parent.name, folder.name),  # type: ignore[arg-type]
+            work=partial(work, folder.relative_to(run.folder)),
+        )
+        for folder in sorted(run.path("eval").glob("*/*"))
+        if folder.parent.name != "imported"
+    ]
+    with run.locked():
+        run.bring(stages, Reporter(quiet=True))
+    return run
+
+
+def imported(run: Run, path: Path) -> None:
+    """Move a result to where those are that were taken in, and have it say so."""
+    content = json.loads(path.read_text())
+    content["notus"]["imported"] = {"file": path.name, "sha256": "0" * 64, "was": "lm-eval 0.4"}
+    place = run.path("eval", "imported", content["notus"]["weights"], path.name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(content))
+    path.unlink()
+
+
+def changed(path: Path, part: str, task: str, value: object) -> None:
+    """Change what a result says of a task."""
+    content = json.loads(path.read_text())
+    content[part][task] = value
+    path.write_text(json.dumps(content))
+
+
 def test_a_recipe_that_asks_for_nothing(asking: ASKING) -> None:
     assert shortcomings(asking("evaluate=[]", "floors={}")) == []
 
@@ -45,10 +86,11 @@ def test_a_suite_that_is_missing_is_named(asking: ASKING) -> None:
     assert shortcomings(run) == [f"{suite} {missing}" for suite in ("preference", "leaderboard", "chat")]
     Measured(run, "base").leaderboard()  # the base's figures are not the model's
     Measured(run).chat()
+    recorded(run)
     assert shortcomings(run) == [f"{suite} {missing}" for suite in ("preference", "leaderboard")]
     Measured(run, "merged").leaderboard()
     Measured(run).preference()
-    assert shortcomings(run) == []
+    assert shortcomings(recorded(run)) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +115,7 @@ def test_floors(asking: ASKING, floor: str, said: str | None) -> None:
     run = asking(f"floors={{{floor}}}")
     Measured(run).leaderboard()
     Measured(run, "base").leaderboard(0.02 if "drop" in floor else -0.02)
-    found = shortcomings(run)
+    found = shortcomings(recorded(run))
     if said is None:
         assert found == []
     else:
@@ -85,7 +127,7 @@ def test_floors(asking: ASKING, floor: str, said: str | None) -> None:
 def test_a_floor_under_the_base_needs_the_base(asking: ASKING) -> None:
     run = asking("floors={leaderboard/mmlu/acc: {under_base: 0.01}}")
     Measured(run).leaderboard()
-    [line] = shortcomings(run)
+    [line] = shortcomings(recorded(run))
     assert line.startswith("leaderboard/mmlu/acc: of the base no such figure")
     assert "`notus evaluate --against base`" in line
 
@@ -96,28 +138,84 @@ def test_a_floor_under_the_base_needs_the_base(asking: ASKING) -> None:
 def test_a_loss_is_not_to_be_above_it(asking: ASKING, floor: str, said: str | None) -> None:
     run = asking(f"floors={{preference/heldout/loss: {floor}}}")
     Measured(run).preference()
-    assert shortcomings(run) == ([f"preference/heldout/loss {said}"] if said else [])
+    assert shortcomings(recorded(run)) == ([f"preference/heldout/loss {said}"] if said else [])
 
 
 def test_some_samples_are_not_enough(asking: ASKING) -> None:
     run = asking("floors={leaderboard/mmlu/acc: 0.1}")
     Measured(run, limit=20).leaderboard()
-    assert shortcomings(run) == [
-        "leaderboard/mmlu/acc: measured on 20 samples only; evaluate without a limit"
+    recorded(run)
+    floor = "leaderboard/mmlu/acc: measured on 20 samples only; evaluate without a limit"
+    assert shortcomings(run) == [floor]
+    assert shortcomings(asking("evaluate=[leaderboard]")) == [
+        "leaderboard evaluated on some samples only; evaluate without a limit"
     ]
 
 
 def test_other_examples_in_the_prompt_are_not_the_leaderboards(asking: ASKING) -> None:
     run = asking("floors={leaderboard/hellaswag/acc_norm: 0.1}")
     path = next(path for path in Measured(run).leaderboard() if path.stem == "hellaswag")
-    assert shortcomings(run) == []
-    content = json.loads(path.read_text())
-    content["n-shot"]["hellaswag"] = 0
-    path.write_text(json.dumps(content))
-    assert shortcomings(run) == [
+    assert shortcomings(recorded(run)) == []
+    changed(path, "n-shot", "hellaswag", 0)
+    wrong = (
         "leaderboard/hellaswag/acc_norm: measured with 0 examples in the prompt, and the leaderboard has 10; evaluate "
         "as it does"
+    )
+    run.forget("evaluate-leaderboard")
+    assert shortcomings(recorded(run)) == [wrong]
+    shutil.copy(path, other := path.with_name("other.json"))
+    imported(run, other)
+    changed(run.path("eval/imported/adapter/other.json"), "n-shot", "hellaswag", 10)
+    assert shortcomings(run) == []  # the one with the leaderboard's examples counts
+
+
+def test_the_chat_template_is_as_the_recipe_has_it(asking: ASKING) -> None:
+    floor = "floors={leaderboard/hellaswag/acc_norm: 0.1}"
+    run = asking(floor)
+    path = next(path for path in Measured(run).leaderboard() if path.stem == "hellaswag")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"chat_template": "{{ messages }}"}))
+    imported(run, path)
+    shutil.rmtree(run.path("eval", "leaderboard"))
+    [line] = shortcomings(run)
+    assert line.endswith("measured with the chat template, and the recipe asks for it without")
+    assert shortcomings(asking(floor, "benchmark_chat_template=true")) == []
+
+
+def test_a_part_of_a_suite_is_not_the_suite(asking: ASKING) -> None:
+    run = asking("evaluate=[leaderboard, chat]", "floors={}")
+    for path in [*Measured(run).leaderboard(without=("mmlu", "drop")), Measured(run).chat()[0]]:
+        imported(run, path)
+    shutil.rmtree(run.path("eval", "leaderboard"))
+    shutil.rmtree(run.path("eval", "chat"))
+    assert shortcomings(run) == [
+        "leaderboard evaluated but for mmlu, drop; `notus evaluate` does all of it",
+        "chat evaluated but for mt_bench; `notus evaluate` does all of it",
     ]
+    assert shortcomings(asking("evaluate=[]", "floors={chat/alpaca_eval/win_rate: 80}")) == []
+
+
+def test_figures_that_were_measured_otherwise_say_nothing_of_each_other(asking: ASKING) -> None:
+    run = asking("floors={leaderboard/arc_challenge/acc_norm: {under_base: 0.1}}")
+    Measured(run).leaderboard()
+    path = Measured(run, "base").leaderboard()[0]
+    changed(path, "versions", "arc_challenge", 2)
+    [line] = shortcomings(recorded(run))
+    assert "the base has another version of the task (2, not 1)" in line
+
+
+def test_what_no_evaluation_finished_does_not_count(asking: ASKING) -> None:
+    run = asking("evaluate=[preference]", "floors={}")
+    Measured(run).preference()
+    old = "evaluate-preference is not of this run and recipe as they are now; evaluate again"
+    assert shortcomings(run) == [old]  # put there by hand
+    assert shortcomings(recorded(run)) == []
+    run.forget("evaluate-preference")  # as one does that is killed while it takes the place of the last
+    assert shortcomings(run) == [old]
+    recorded(run)
+    shutil.copy(run.path("eval/preference/adapter/heldout.json"), run.path("eval/more.json"))
+    changed(run.path("eval/more.json"), "results", "more", {"acc,none": 1.0})
+    assert shortcomings(run) == ["eval/more.json is of no evaluation of this run; remove it"]
 
 
 def test_results_of_other_weights_are_refused(asking: ASKING) -> None:
@@ -131,8 +229,6 @@ def test_results_of_other_weights_are_refused(asking: ASKING) -> None:
 
 
 def test_results_that_were_changed_are_evaluated_again(asking: ASKING) -> None:
-    from recipe.evaluate.stage import evaluation
-
     run = asking("evaluate=[preference]", "sample_answers=0", "floors={preference/heldout/accuracy: 1.1}")
     with run.locked():
         run.bring((evaluation("preference"),), Reporter(quiet=True))

@@ -4,20 +4,22 @@ A format is a module with a function that knows such a file, and one that says w
 Of all files that are named, all are taken or none.
 """
 
+import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from recipe.disk import flush_folder
 from recipe.errors import UserError
 from recipe.evaluate.imports import alpaca, lm_eval, mt_bench
-from recipe.evaluate.imports.found import Asked, Found, Source
+from recipe.evaluate.imports.found import Asked, Found, Source, is_finite
 from recipe.evaluate.imports.lm_eval import figures_of
 from recipe.evaluate.imports.read import read
 from recipe.evaluate.result import FOLDER, IMPORTED, Content, same, write_result
 from recipe.evaluate.subject import Subject, Weights
-from recipe.evaluate.suite import Evaluating
+from recipe.evaluate.suite import SUITES, Evaluating
 from recipe.progress import Reporter
 from recipe.run import Run
 
@@ -92,10 +94,41 @@ def import_files(
 def _take(source: Source, asked: Asked) -> Taken:
     for known in FORMATS:
         if known.is_one(source.content):
-            found = known.take(source, asked)
+            with _as_it_is_written(source, known.called):
+                found = known.take(source, asked)
+                _try(found)
             return Taken(source, found, Path(FOLDER, IMPORTED, found.weights, f"{source.path.stem}.json"))
     names = ", ".join(known.called for known in FORMATS)
     raise UserError(f"{source}: none of the formats that are known: {names}")
+
+
+@contextlib.contextmanager
+def _as_it_is_written(source: Source, called: str) -> Iterator[None]:
+    """Turn what a reader stumbles over, where a file has a list for a number, say, into one line."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{source}: not as {called} are written ({type(error).__name__}: {error}); copy it again, or evaluate again"
+        ) from error
+
+
+def _try(found: Found) -> None:
+    """Raise what writing, comparing and telling results would.
+
+    Raises:
+        ValueError: They have a value that JSON does not have, or a limit that is no number.
+        TypeError: A part of them is of another kind than it has to be.
+    """
+    about = (found.by, found.data, found.intervals, found.details, found.judge or {})
+    json.dumps([found.content, *map(dict, about)], allow_nan=False, ensure_ascii=False).encode()
+    if found.suite not in SUITES or found.weights not in get_args(Weights):
+        raise ValueError(f"{found.suite}, {found.weights}")
+    if len(dict(figures_of(found.content))) == 0:
+        raise ValueError("no figures")
+    limit = found.content["config"]["limit"]
+    if limit is not None and not is_finite(limit):
+        raise ValueError(f"limit {limit}")
 
 
 def _refuse_same_place(taken: Iterable[Taken]) -> None:

@@ -80,4 +80,7 @@ def is_number(value: object) -> bool:
 
 def is_finite(value: Any) -> bool:
     """Whether a value of JSON's is a number that can be counted with."""
-    return is_number(value) and math.isfinite(value)
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -50,6 +50,8 @@ def _json(path: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _broken(path, text, f"line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise _odd(path, error) from None
 
 
 def _lines(path: Path, text: str) -> list[Any]:
@@ -60,11 +62,16 @@ def _lines(path: Path, text: str) -> list[Any]:
                 found.append(json.loads(line))
             except json.JSONDecodeError as error:
                 raise _broken(path, line, f"line {number}: {error.msg}") from None
+            except (ValueError, RecursionError) as error:
+                raise _odd(path, error) from None
     return found
 
 
 def _csv(path: Path, text: str) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV ({error}); name a file of results") from None
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
             raise UserError(
@@ -79,6 +86,11 @@ def _broken(path: Path, text: str, what: str) -> UserError:
     if opened > 0 or '"' in outside:
         return UserError(f"{path}: cut short ({what}); copy or download it again")
     return UserError(f"{path}: not JSON ({what}); name a file of results")
+
+
+def _odd(path: Path, error: Exception) -> UserError:
+    """Return what to say of JSON that Python does not read: thousands of digits, or of brackets within brackets."""
+    return UserError(f"{path}: no results ({error}); name a file of results")
 
 
 def _date_of(name: str) -> float | None:
