@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+SECONDS_A_LOOK = 0.5  # a wait without an end was seen not to be woken by a signal
 
 
 class StoppedError(Exception):
@@ -50,7 +51,10 @@ def each(things: Iterable[T], do: Callable[[T], None], *, size: int, stop: threa
     working, failed = len(threads), []
     try:
         while working:
-            came = done.get()
+            try:
+                came = done.get(timeout=SECONDS_A_LOOK)
+            except queue.Empty:
+                continue
             if came is True:
                 yield
             elif came is False:
