@@ -17,6 +17,7 @@ from recipe.errors import UserError
 DEFINED = re.compile(rb"""^["']?(?:task|group)["']?:[ ]*["']?([^"'#\s\[\]]+)""", re.MULTILINE)
 TAGGED = re.compile(rb"""^["']?tag["']?:(.*(?:\n[ ]*-.*)*)""", re.MULTILINE)
 WORD = re.compile(rb"""[^\s"'#,\[\]-][^\s"'#,\[\]]*""")
+OF_DATA = ("dataset_path", "dataset_name", "dataset_kwargs")  # a group's word would count more than ours
 KNOWN_CLOSE = 0.6  # a name that is less like all others is told without a guess
 
 Config = dict[str, Any]
@@ -103,11 +104,17 @@ class Catalogue:
             entry = self.index.get(name)
             if entry is None:
                 yield name
-            elif entry.kind.name in {"GROUP", "TAG"}:
-                members = (
-                    sorted(entry.tags) if entry.kind.name == "TAG" else map(_name_of, _members(entry.cfg))
-                )
-                yield from self._missing(list(members))
+            elif entry.kind.name == "TAG":
+                yield from self._missing(sorted(entry.tags))
+            elif entry.kind.name == "GROUP":
+                members = _members(entry.cfg)
+                if any(
+                    set(OF_DATA) & set(member) or isinstance(member.get("task"), list) for member in members
+                ):
+                    raise UserError(
+                        f"{name}: this group of lm-eval holds what has no name of its own; name tasks instead"
+                    )
+                yield from self._missing([_name_of(member) for member in members])
 
     def _walk(self, name: str, over: Config) -> Iterator[tuple[str, Config]]:
         entry = self.index[name]

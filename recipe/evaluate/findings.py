@@ -1,6 +1,7 @@
 """What lm-eval found, as it is written down: numbers and text that are the same on any machine."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,12 +68,15 @@ def few(leaf: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def numbers(task: str, figures: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Return a task's figures without those that are no number, and warn of them."""
-    odd = [key for key, value in figures.items() if isinstance(value, float) and value - value != 0]
-    for key in odd:
-        reporter.warn(f"{task}: {key} is {figures[key]}, and left out")
-    return {key: value for key, value in figures.items() if key not in odd}
+def numbers(results: Mapping[str, Mapping[str, Any]], reporter: Reporter) -> dict[str, dict[str, Any]]:
+    """Return each task's figures without those that are no number, and warn of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for task, figures in results.items():
+        odd = [key for key, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
+        for key in odd:
+            reporter.warn(f"{task}: {key} is {figures[key]}, and left out")
+        found[task] = {key: value for key, value in figures.items() if key not in odd}
+    return found
 
 
 def public_config(found: Config, own: Config, source: Source, file: Path) -> Config:

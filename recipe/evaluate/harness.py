@@ -17,7 +17,7 @@ from typing import Any
 from recipe.disk import read_json, write_json, write_text
 from recipe.evaluate.catalogue import Catalogue, Config
 from recipe.evaluate.findings import few, headline, numbers, place_of, plain, public_config, task_hash
-from recipe.evaluate.result import write_result
+from recipe.evaluate.result import Content, write_result
 from recipe.evaluate.sources import whole
 from recipe.evaluate.suite import Evaluating
 from recipe.evaluate.tasks import Asked, load_tasks
@@ -53,10 +53,11 @@ class Harness:
 
     def _one(self, asked: Asked) -> str:
         name, evaluating = asked.benchmark.name, self.evaluating
-        finished = evaluating.kept / f"{name}-{self._key(asked)}.json"
+        key = f"{name}-{self._key(asked)}"
+        finished = evaluating.kept / f"{key}.json"
         found = self._read(finished)
         if found is None:
-            found = self._run(asked, finished.with_suffix(".sqlite"))
+            found = self._run(asked, key)
             write_json(finished, found)
         data = {leaf: source.record() for leaf, source in asked.sources.items()}
         for group in self.catalogue.groups(name):
@@ -111,54 +112,52 @@ class Harness:
         }
         return canonical_sha256(decides)[:16]
 
-    def _run(self, asked: Asked, path: Path) -> dict[str, Any]:
-        """Have lm-eval measure a benchmark, and return what it found."""
+    def _run(self, asked: Asked, key: str) -> dict[str, Any]:
+        """Have lm-eval measure a benchmark, and return what it found; its answers are kept under a key."""
         from recipe.evaluate.harness_model import Kept, hushed
 
         started, name, reporter = time.time(), asked.benchmark.name, self.evaluating.reporter
-        for stale in self.evaluating.kept.glob(
-            f"{name}-????????????????.*"
-        ):  # of other settings or another version
-            if not stale.name.startswith(path.stem):
+        kept_folder = self.evaluating.kept
+        for stale in kept_folder.glob(f"{name}-????????????????.*"):  # of other settings or another version
+            if not stale.name.startswith(f"{key}."):
                 stale.unlink()
         with hushed():
-            tasks = load_tasks(self.catalogue, asked, self.evaluating.kept / "lm_eval")
+            tasks = load_tasks(self.catalogue, asked, kept_folder / "lm_eval")
             _seed(tasks["tasks"].values())
             self._model.title = name
-            kept = Kept(self._model, path, reporter)
-            try:
-                if before := kept.answered:
-                    reporter.say(f"  {name}: goes on, {before:,} requests are answered")
-                found = self._evaluate(kept, tasks)
-                cut = kept.cut
-            finally:
-                kept.close()
+            kept = Kept(self._model, kept_folder / f"{key}.answers.jsonl")
+            if before := kept.answered:
+                reporter.say(f"  {name}: goes on, {before:,} requests are answered")
+            found = self._evaluate(kept, tasks)
+            cut = kept.cut
         samples = found.pop("samples")
+        whole_found: dict[str, Any] = plain(
+            {
+                "content": {"date": started, **self._content(found, samples, asked), **self._about_model()},
+                "samples": [row for leaf, rows in samples.items() for row in few(leaf, rows)],
+                "cut": cut,
+                "requests": sum(
+                    len(task.instances) * task.config.repeats for task in tasks["tasks"].values()
+                ),
+                "seconds": round(time.time() - started, 1),
+            }
+        )
+        return whole_found
+
+    def _content(self, found: dict[str, Any], samples: dict[str, Any], asked: Asked) -> Content:
+        """Return what lm-eval found, for anybody to read."""
+        results = numbers(found["results"], self.evaluating.reporter)
         configs = {
             leaf: public_config(config, asked.leaves[leaf], asked.sources[leaf], self.catalogue.file(leaf))
             for leaf, config in found["configs"].items()
         }
-        content = {
+        return {
             **found,
-            "results": {task: numbers(task, each, reporter) for task, each in found["results"].items()},
+            "results": results,
+            **({"groups": {group: results[group] for group in found["groups"]}} if "groups" in found else {}),
             "configs": configs,
             "task_hashes": {leaf: task_hash(rows) for leaf, rows in samples.items()},
-            "date": started,
-            **self._about_model(),
         }
-        kept_samples = [row for leaf, rows in samples.items() for row in few(leaf, rows)]
-        requests = sum(len(task.instances) * task.config.repeats for task in tasks["tasks"].values())
-        seconds = round(time.time() - started, 1)
-        whole_found: dict[str, Any] = plain(
-            {
-                "content": content,
-                "samples": kept_samples,
-                "cut": cut,
-                "requests": requests,
-                "seconds": seconds,
-            }
-        )
-        return whole_found
 
     def _evaluate(self, kept: Any, tasks: Any) -> dict[str, Any]:
         from lm_eval import evaluate

@@ -1,13 +1,13 @@
 """lm-eval's requests, answered by the model and kept as they are: what was killed goes on with the next batch.
 
-lm-eval keeps answers in a cache of its own (`CachingLM`), one by one, while batches are answered. Here they are kept a
-batch at a time: it sorts requests and cuts them into batches in that order, so those that are left are cut as if nobody
-had been killed, and figures come out the same to the bit.
+lm-eval's own cache (`CachingLM`) knows which requests are answered; where they lie is ours. Its sqlite keeps answers
+one by one, and waits for ever for a disk that is full. Here they are kept a batch at a time: lm-eval sorts requests and
+cuts them into batches in that order, so those that are left are cut as if nobody had been killed, and figures come out
+the same to the bit.
 """
 
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -16,11 +16,12 @@ from typing import Any, cast
 
 from lm_eval.api.model import CacheHook, CachingLM, hash_args
 from lm_eval.models.huggingface import HFLM
-from sqlitedict import SqliteDict
 
 from recipe.errors import UserError
+from recipe.evaluate.ledger import Ledger
 from recipe.evaluate.subject import Subject
 from recipe.progress import Bar, Reporter
+from recipe.schema import canonical_sha256
 
 CUT = "cut "  # marks, among the answers, the requests that were longer than the model's context
 
@@ -121,40 +122,70 @@ class Model(HFLM):  # type: ignore[misc]
                 hook.bar = None
 
 
+class Answers:
+    """Answers by the hash of a request, as lm-eval's cache asks for them; a line of a ledger for each batch.
+
+    Args:
+        path: The ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._ledger = Ledger(path)
+        self._kept: dict[str, str] = {}
+        for entry in self._ledger.entries():
+            answers = entry.get("answers")
+            self._kept |= answers if isinstance(answers, dict) else {}
+        self._new: dict[str, str] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept or key in self._new
+
+    def __getitem__(self, key: str) -> Any:
+        return json.loads(self._kept[key] if key in self._kept else self._new[key])
+
+    def __setitem__(self, key: str, answer: Any) -> None:
+        if key not in self:
+            self._new[key] = json.dumps(answer)  # as text: a likelihood may be infinite
+
+    def commit(self) -> None:
+        """Bring to the disk what was answered since the last time: all of it, or nothing.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self._new:
+            self._ledger.add(canonical_sha256(sorted(self._new)), {"answers": self._new})
+            self._kept |= self._new
+            self._new = {}
+
+    def count(self, *, cut: bool) -> int:
+        """Return how many requests are answered, or how many were cut."""
+        return sum(key.startswith(CUT) == cut for key in [*self._kept, *self._new])
+
+
 class Kept(CachingLM):  # type: ignore[misc]
-    """lm-eval's cache over a model, whose file is written when the model says so.
+    """lm-eval's cache over a model, which keeps what it answers when the model says so.
 
     Args:
         model: Answers what is not kept.
-        path: The file, of sqlite; one that can't be read is begun anew.
-        reporter: Is told of that.
+        path: The file.
     """
 
-    def __init__(self, model: Any, path: Path, reporter: Reporter) -> None:
-        if path.exists() and not _readable(path):
-            reporter.warn(f"{path}: not whole, so all of it is asked again")
-            for file in path.parent.glob(f"{path.name}*"):  # and sqlite's journal
-                file.unlink()
+    def __init__(self, model: Any, path: Path) -> None:
         self.lm = model
         self.cache_db = str(path)
-        # As JSON, not pickled: nothing in a run folder is code.
-        self.dbdict = SqliteDict(str(path), encode=json.dumps, decode=json.loads)
+        self.dbdict = Answers(path)
         model.set_cache_hook(_Counting(self))
 
     @property
     def answered(self) -> int:
         """How many requests are answered."""
-        return sum(not key.startswith(CUT) for key in self.dbdict)
+        return self.dbdict.count(cut=False)
 
     @property
     def cut(self) -> int:
         """How many requests were longer than the model's context, and cut at their beginning."""
-        return sum(key.startswith(CUT) for key in self.dbdict)
-
-    def close(self) -> None:
-        """Let go of the file; what was not kept is not written."""
-        self.dbdict.close()
-        self.lm.set_cache_hook(CacheHook(None))
+        return self.dbdict.count(cut=True)
 
 
 class _Counting(CacheHook):  # type: ignore[misc]
@@ -204,18 +235,3 @@ def hushed() -> Iterator[None]:
         logger.setLevel(level)
         for module in modules:
             module.tqdm = tqdm
-
-
-def _readable(path: Path) -> bool:
-    """Whether a file of answers is whole."""
-    try:
-        connection = sqlite3.connect(path)
-        try:
-            (state,) = connection.execute("PRAGMA quick_check").fetchone()
-            for (value,) in connection.execute("SELECT value FROM unnamed"):
-                json.loads(value)
-        finally:
-            connection.close()
-    except (sqlite3.Error, ValueError, TypeError):
-        return False
-    return bool(state == "ok")

@@ -36,6 +36,10 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def entries(self) -> list[Mapping[str, Any]]:
+        """Return all that was kept."""
+        return list(self._entries.values())
+
     def find(self, key: str) -> Mapping[str, Any] | None:
         """Return what was kept by a key."""
         entry = self._entries.get(key)

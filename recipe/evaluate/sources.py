@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _download(leaf: str, config: Config, commit: str) -> Files:
         if key != "trust_remote_code"
     }
     where = f"{path} at {commit}"
-    commit_of(path, commit)  # says at once what `datasets` would try for minutes, and then make the best of
+    _refuse_missing(path, commit)
     with hub_errors(f"reading the data set {where}"), _data_errors(leaf, where):
         rows = datasets.load_dataset(path, subset, **{**more, "revision": commit})
     files = {
@@ -193,6 +194,12 @@ def _download(leaf: str, config: Config, commit: str) -> Files:
             f"{where}: another commit was loaded; connect to the Hub, or name local files by benchmark_data: {leaf}"
         )
     return files
+
+
+@cache
+def _refuse_missing(path: str, commit: str) -> None:
+    """Say at once what `datasets` would try for minutes, and then make the best of: a Hub that can't be reached."""
+    commit_of(path, commit)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from recipe.disk import file_sha256
 from recipe.resume.names import steps_in
 from tests.docker.conftest import Hardened
 from tests.docker.support import container_of, manifest, started, until
+from tests.recipe.evaluate.benchmarks import arc_rows, write_rows
 from tests.support import fresh
 
 if TYPE_CHECKING:
@@ -61,6 +62,28 @@ def test_the_recipe_beside_the_card_rebuilds_the_adapter(
     ended = fresh(*arguments, "--set", f"model_name_or_path={tiny / 'base'}", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert file_sha256(tmp_path / "again" / ADAPTER) == file_sha256(trained / ADAPTER)
+
+
+def test_an_evaluation_by_local_rows(tiny: Path, run: Path, image: "Image", tmp_path: Path) -> None:
+    rows, cache = tmp_path / "arc", run.parent / "hub"
+    cache.mkdir(mode=0o777)
+    cache.chmod(0o777)
+    write_rows(rows / "train.jsonl", arc_rows(30))
+    write_rows(rows / "test.jsonl", arc_rows(4, start=30))
+    asked = (
+        "evaluate", tiny / "tiny.yaml", "--run", run, "--image", image.id,
+        "--suite", "smoke", "--suite", "leaderboard", "--limit", "3",
+        "--set", f"benchmark_data={{arc_challenge: {rows}}}", "--set", "benchmark_tasks=[arc_challenge]",
+    )  # fmt: skip
+    ended = fresh(*asked, cwd=tiny, HF_HUB_CACHE=str(cache))
+    assert ended.code == 0, ended.err
+    for stage, name in (("evaluate-smoke", "smoke_reply"), ("evaluate-leaderboard", "arc_challenge")):
+        assert manifest(run)[stage]["image"]["digest"] == image.id  # type: ignore[index]
+        text = (run / "eval" / stage.removeprefix("evaluate-") / "adapter" / f"{name}.json").read_text()
+        assert json.loads(text)["n-samples"][name]["effective"] == 3
+        assert str(tmp_path) not in text
+    again = fresh(*asked, cwd=tiny, HF_HUB_CACHE=str(cache))
+    assert again.out.count("up to date") == 5
 
 
 def test_what_a_training_container_may(docker: "DockerClient", tiny: Path, run: Path, image: "Image") -> None:

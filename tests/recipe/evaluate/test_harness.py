@@ -1,15 +1,14 @@
 """lm-eval as a library: its own figures, the same each time, killed or not."""
 
+import errno
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from recipe.evaluate import harness_model, leaderboard
 from recipe.evaluate.catalogue import Catalogue
 from recipe.evaluate.findings import numbers
 from recipe.evaluate.harness import Harness
-from recipe.evaluate.harness_model import Model
+from recipe.evaluate.harness_model import Answers, Model
+from recipe.evaluate.ledger import Ledger
 from recipe.evaluate.sources import local_source
 from recipe.evaluate.suite import Evaluating
 from recipe.evaluate.tasks import Asked, Benchmark
@@ -235,15 +235,19 @@ def test_rows_that_changed_are_measured_again(
     assert len(calls) == 2 * before
 
 
-@pytest.mark.parametrize("end", [b"", b"SQLite format 3\0 and then nothing of it", None])
+@pytest.mark.parametrize("torn", ["", "{", "end", "middle", "{}", "null"])
 def test_answers_that_are_torn_are_asked_again(
-    work: Work, calls: list[str], monkeypatch: pytest.MonkeyPatch, end: bytes | None
+    work: Work, calls: list[str], monkeypatch: pytest.MonkeyPatch, torn: str
 ) -> None:
-    keep = Model._keep
+    """Whatever is not whole counts for nothing, and the other batches still do."""
+    undisturbed = work("undisturbed")
+    leaderboard.measure(undisturbed)
+    batches, keep = len(calls), Model._keep
+    calls.clear()
 
     def until(self: Model) -> None:
         keep(self)
-        if len(calls) == 3:
+        if len(calls) == 4:
             raise SystemExit(143)
 
     monkeypatch.setattr(Model, "_keep", until)
@@ -251,13 +255,23 @@ def test_answers_that_are_torn_are_asked_again(
         leaderboard.measure(work())
     monkeypatch.setattr(Model, "_keep", keep)
     evaluating = work()
-    (kept,) = evaluating.kept.glob("winogrande-*.sqlite")
-    content = kept.read_bytes()
-    torn = content[: len(content) // 2] if end is None else end
-    kept.write_bytes(torn)
+    (kept,) = evaluating.kept.glob("winogrande-*.answers.jsonl")
+    lines = kept.read_text().splitlines(keepends=True)
+    assert len(lines) == 3
+    kept.write_text({"end": "".join(lines)[:-20], "middle": lines[0] + "gone\n" + lines[2]}.get(torn, torn))
     leaderboard.measure(evaluating)
-    assert "not whole, so all of it is asked again" in evaluating.reporter.warnings[0]  # type: ignore[attr-defined]
-    assert len(samples(evaluating, "winogrande")) == 9
+    lost = 1 if torn in {"end", "middle"} else 3
+    assert len(calls) == batches + 1 + lost
+    assert samples(evaluating, "winogrande") == samples(undisturbed, "winogrande")
+
+
+def test_a_disk_that_is_full_ends_it_at_once(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Ledger, key: str, entry: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    monkeypatch.setattr(Ledger, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        leaderboard.measure(work())
 
 
 def test_a_finished_task_that_is_torn_is_measured_again(work: Work, calls: list[str]) -> None:
@@ -266,7 +280,7 @@ def test_a_finished_task_that_is_torn_is_measured_again(work: Work, calls: list[
     evaluating = work()
     (finished,) = evaluating.kept.glob("winogrande-*.json")
     finished.write_text(finished.read_text()[:100])
-    (evaluating.kept / f"{finished.stem}.sqlite").unlink()
+    (evaluating.kept / f"{finished.stem}.answers.jsonl").unlink()
     leaderboard.measure(evaluating)
     assert "not whole" in evaluating.reporter.warnings[0]  # type: ignore[attr-defined]
     assert len(calls) == 2 * before
@@ -360,6 +374,7 @@ def test_a_group_has_figures_of_its_own(tiny: Path, trained: Path, tmp_path: Pat
     shares = {task: found["results"][task]["acc,none"] for task in ("small", "small_anatomy", "small_law")}
     assert shares["small"] == pytest.approx((3 * shares["small_anatomy"] + 5 * shares["small_law"]) / 8)
     assert str(said["small"]).startswith(f"acc {shares['small']:.4f}")
+    assert found["groups"] == {"small": found["results"]["small"]}
     assert found["group_subtasks"] == {"small": ["small_anatomy", "small_law"]}
     assert found["versions"]["small"] == "3"
     assert found["n-shot"] == {"small": 5, "small_anatomy": 5, "small_law": 5}
@@ -370,8 +385,22 @@ def test_a_group_has_figures_of_its_own(tiny: Path, trained: Path, tmp_path: Pat
 def test_a_figure_that_is_no_number_is_left_out_and_told() -> None:
     told = Told()
     figures = {"acc,none": float("nan"), "acc_stderr,none": "N/A", "f1,none": 0.5, "alias": "x"}
-    assert numbers("x", figures, told) == {"acc_stderr,none": "N/A", "f1,none": 0.5, "alias": "x"}
+    assert numbers({"x": figures}, told) == {"x": {"acc_stderr,none": "N/A", "f1,none": 0.5, "alias": "x"}}
     assert told.warnings == ["x: acc,none is nan, and left out"]
+
+
+def test_answers_are_kept_a_batch_at_a_time(tmp_path: Path) -> None:
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers["one"] = (float("-inf"), True)
+    answers["cut two"] = True
+    assert not (tmp_path / "answers.jsonl").exists()
+    answers.commit()
+    answers["three"] = "words"
+    assert "three" in answers
+    again = Answers(tmp_path / "answers.jsonl")
+    assert again["one"] == [float("-inf"), True]
+    assert "three" not in again
+    assert (again.count(cut=False), again.count(cut=True)) == (1, 1)
 
 
 @pytest.mark.slow
@@ -392,7 +421,7 @@ def test_killed_for_real_it_goes_on(tiny: Path, trained: Path, tmp_path: Path, d
     )
     deadline = time.monotonic() + 120
     while started.poll() is None and time.monotonic() < deadline:
-        if sum(map(_answered, place.glob("gsm8k-*.sqlite"))) >= 2:
+        if sum(map(_answered, place.glob("gsm8k-*.answers.jsonl"))) >= 2:
             break
         time.sleep(0.02)
     started.kill()
@@ -411,9 +440,5 @@ def test_killed_for_real_it_goes_on(tiny: Path, trained: Path, tmp_path: Path, d
 
 
 def _answered(path: Path) -> int:
-    """Count the answers in a file that another process writes."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT COUNT(*) FROM unnamed").fetchone()[0])
-    except sqlite3.Error:  # it was only just made
-        return 0
+    """Count the batches in a file that another process writes."""
+    return path.read_bytes().count(b"\n")

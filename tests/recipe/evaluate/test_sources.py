@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from recipe.disk import file_sha256
 from recipe.errors import UserError
@@ -180,7 +181,9 @@ import json, sys
 from pathlib import Path
 from huggingface_hub import HfApi
 from recipe.errors import UserError
+from recipe.evaluate.catalogue import Catalogue
 from recipe.evaluate.sources import commit_of, hub_source, prepared
+from recipe.evaluate.tasks import Asked, Benchmark, count_requests, load_tasks
 from recipe.hush import hush_libraries
 
 hush_libraries(bars=False)
@@ -214,6 +217,12 @@ import datasets.config, huggingface_hub.constants
 datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
 attempt("offline", first)
 attempt("offline, another", "1" * 40)
+catalogue = Catalogue(["small"], folder.parent / "tasks")
+leaves = catalogue.leaves("small")
+sources = {"small": hub_source("small", leaves["small"], first, 2, bring=True)}
+tasks = load_tasks(catalogue, Asked(Benchmark("small", 2), leaves, sources), folder.parent / "scratch")
+told["questions"] = [row["question"] for row in tasks["tasks"]["small"].eval_docs]
+told["requests"] = count_requests(tasks, None)
 print(json.dumps(told))
 """
 
@@ -228,6 +237,13 @@ def test_the_hub_is_read_at_the_commit_that_is_asked_for(tmp_path: Path, hub: di
     where = [{"split": split, "path": f"Small/{split}-*"} for split in ("train", "test")]
     card = {"configs": [{"config_name": "Small", "data_files": where}]}
     (tmp_path / "arc" / "README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+    task = {
+        "task": "small", "dataset_path": "notus/arc", "dataset_name": "Small", "training_split": "train",
+        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{question}}",
+        "doc_to_target": "{{choices.label.index(answerKey)}}", "doc_to_choice": "{{choices.text}}",
+    }  # fmt: skip
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "small.yaml").write_text(yaml.safe_dump(task))
     ended = subprocess.run(
         [sys.executable, "-c", HUB, str(tmp_path / "arc")],
         env={**os.environ, **hub, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)},
@@ -255,6 +271,8 @@ def test_the_hub_is_read_at_the_commit_that_is_asked_for(tmp_path: Path, hub: di
     assert "a program to load it is all that it has" in told["program"]
     assert "benchmark_revisions a commit of its converted branch" in told["program"]
     assert "not cached here, and the Hub" in told["offline, another"]
+    assert told["questions"] == [row["question"] for row in arc_rows(4)]  # from the cache, the Hub being gone
+    assert told["requests"] == 15
 
 
 def test_nothing_is_prepared_of_a_data_set_that_was_never_loaded() -> None:
