@@ -69,7 +69,7 @@ def answers_to(
         decoding: How.
         bar: Moved on by the answers.
         kept: Is given each answer as soon as it is there.
-        cut: Is given the place of each answer that was at its longest before it ended.
+        cut: Is given the place of each answer that was at its longest before it ended, before `kept` is given it.
 
     Raises:
         UserError: The chat template refuses a conversation, or it is longer than the model's context.

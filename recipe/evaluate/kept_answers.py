@@ -21,10 +21,14 @@ class KeptAnswers:
         subject: Who answers.
         ledger: Where they are kept.
         reporter: Shows how far it is.
+
+    Attributes:
+        cut: How many of the answers that were asked for were at their longest before they ended.
     """
 
     def __init__(self, subject: Subject, ledger: Ledger, reporter: Reporter) -> None:
         self.subject, self.ledger, self.reporter = subject, ledger, reporter
+        self.cut = 0
 
     @cached_property
     def by(self) -> dict[str, str]:
@@ -50,8 +54,9 @@ class KeptAnswers:
                 missing[key] = conversation
         if missing:
             self._write(list(missing), list(missing.values()), decoding, title)
-        found = [self.ledger.find(key) for key in keys]
-        return [str(one["answer"]) for one in found if one is not None]
+        found = [one for key in keys if (one := self.ledger.find(key)) is not None]
+        self.cut += sum(bool(one["cut"]) for one in found)
+        return [str(one["answer"]) for one in found]
 
     def unload(self) -> None:
         """Give the memory of what answers back; it is loaded again if it is needed again."""
@@ -60,18 +65,20 @@ class KeptAnswers:
     def _write(
         self, keys: Sequence[str], conversations: Sequence[Conversation], decoding: Decoding, title: str
     ) -> None:
+        cut: set[int] = set()
+
         def keep(place: int, answer: str) -> None:
-            entry = {"conversation": [dict(message) for message in conversations[place]], "answer": answer}
-            self.ledger.add(keys[place], {**entry, **_settings(decoding)})
+            asked = [dict(message) for message in conversations[place]]
+            entry = {"conversation": asked, "answer": answer, "cut": place in cut, **_settings(decoding)}
+            self.ledger.add(keys[place], entry)
 
         engine = self._engine  # before the bar: it takes a while
         with self.reporter.bar(title, len(conversations)) as bar:
+            how: dict[str, Any] = {"bar": bar, "kept": keep, "cut": cut.add}
             if has_vllm():
-                vllm_answers(
-                    engine, self.subject, self._tokenizer, conversations, decoding, bar=bar, kept=keep
-                )
+                vllm_answers(engine, self.subject, self._tokenizer, conversations, decoding, **how)
             else:
-                answers_to(engine, self._tokenizer, conversations, decoding, bar=bar, kept=keep)
+                answers_to(engine, self._tokenizer, conversations, decoding, **how)
 
     @cached_property
     def _engine(self) -> Any:

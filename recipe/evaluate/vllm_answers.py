@@ -1,7 +1,7 @@
 """Answers by vLLM, where it is installed and there is a GPU: many times as fast as a batch after the other."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ def vllm_answers(
     *,
     bar: Bar,
     kept: Kept,
+    cut: Callable[[int], None],
 ) -> None:
     """Answer conversations as `answers_to` does, each by the seed of its own."""
     from vllm import SamplingParams
@@ -61,5 +62,7 @@ def vllm_answers(
         asked = [{"prompt_token_ids": prompts[place]} for place in places]
         found = engine.generate(asked, parameters, lora_request=adapter, use_tqdm=False)
         for place, one in zip(places, found, strict=True):
+            if one.outputs[0].finish_reason == "length":
+                cut(place)
             kept(place, one.outputs[0].text.strip())
             bar.advance()

@@ -60,7 +60,7 @@ class AlpacaEval:
         )
         self.rows = self.references.rows[: evaluation.evaluate_limit]
         self.answers: list[str] = []
-        self.by: dict[str, str] = {}
+        self.written: dict[str, Any] = {}
 
     def foreseen(self, answers: KeptAnswers) -> list[Request]:
         """See `Benchmark`. An answer that is not known is taken for as long as the reference's."""
@@ -73,8 +73,9 @@ class AlpacaEval:
 
     def answer(self, answers: KeptAnswers) -> None:
         """See `Benchmark`."""
+        before = answers.cut
         self.answers = answers.to(alpaca.conversations(self.rows), self.decoding, "AlpacaEval")
-        self.by = answers.by
+        self.written = _written(self.decoding, answers, answers.cut - before)
 
     def result(self, judge: Judge) -> str:
         """See `Benchmark`."""
@@ -123,13 +124,13 @@ class AlpacaEval:
                 "draws": int(found["n_draws"]),
                 "characters": _mean_length(self.answers),
                 "reference_characters": _mean_length([row["output"] for row in self.rows]),
-                "answers": _written(self.decoding, self.by),
+                "answers": self.written,
             },
         )
         spread = "" if error != error else f" ± {error:.2f}"  # noqa: PLR0124
         return (
             f"win rate {found['win_rate']:.2f}%{spread} over {self.references.generator}, {int(found['n_total']):,} of "
-            f"{len(rows):,} answers{_told(without)}"
+            f"{len(rows):,} answers{_told(without, self.written)}"
         )
 
     def _outputs(self, answers: Sequence[str]) -> list[alpaca.Row]:
@@ -156,7 +157,7 @@ class MTBench:
         self.benchmark = fastchat.load(evaluation.benchmark_data.get(self.name), evaluating.kept / "fastchat")
         self.questions = self.benchmark.questions[: evaluation.evaluate_limit]
         self.answers: mt_bench.Answers = []
-        self.by: dict[str, str] = {}
+        self.written: dict[str, Any] = {}
 
     def foreseen(self, answers: KeptAnswers) -> list[Request]:
         """See `Benchmark`."""
@@ -165,8 +166,9 @@ class MTBench:
 
     def answer(self, answers: KeptAnswers) -> None:
         """See `Benchmark`."""
+        before = answers.cut
         self.answers = mt_bench.write_answers(self.questions, answers, self.decoding)
-        self.by = answers.by
+        self.written = _written(self.decoding, answers, answers.cut - before)
 
     def result(self, judge: Judge) -> str:
         """See `Benchmark`."""
@@ -198,7 +200,7 @@ class MTBench:
             details={
                 "by_category": mt_bench.by_category(grades),
                 "characters": _mean_length([one for said in self.answers for one in said]),
-                "answers": _written(self.decoding, self.by) | {"temperatures": mt_bench.TEMPERATURES},
+                "answers": self.written | {"temperatures": mt_bench.TEMPERATURES},
             },
         )
         value, error = found["score"]
@@ -208,7 +210,8 @@ class MTBench:
             for name in ("first_turn", "second_turn")
             if name in found
         )
-        return f"score {value:.2f}{spread} of 10 ({turns}), {len(self.questions):,} questions{_told(without)}"
+        told = _told(without, self.written)
+        return f"score {value:.2f}{spread} of 10 ({turns}), {len(self.questions):,} questions{told}"
 
     def _row(self, one: mt_bench.Graded, judge: Judge) -> dict[str, Any]:
         """Return a grade as FastChat writes it, who asks for a grade of -1 where there is none."""
@@ -250,8 +253,9 @@ def _without_verdict(judged: Sequence[Judged[Any]], said: str) -> int:
     return without
 
 
-def _told(without: int) -> str:
-    return f"; {without:,} without a verdict" if without else ""
+def _told(without: int, written: dict[str, Any]) -> str:
+    cut = f"; {written['cut']:,} cut at {written['max_new_tokens']:,} tokens" if written["cut"] else ""
+    return cut + (f"; {without:,} without a verdict" if without else "")
 
 
 def _judge(judge: Judge, judged: Sequence[Judged[Any]], annotator: str, without: int) -> dict[str, Any]:
@@ -267,12 +271,13 @@ def _judge(judge: Judge, judged: Sequence[Judged[Any]], annotator: str, without:
     }
 
 
-def _written(decoding: Decoding, by: dict[str, str]) -> dict[str, Any]:
+def _written(decoding: Decoding, answers: KeptAnswers, cut: int) -> dict[str, Any]:
     return {
         "max_new_tokens": decoding.max_new_tokens,
         "temperature": decoding.temperature,
         "seed": decoding.seed,
-        "by": by,
+        "by": answers.by,
+        "cut": cut,
     }
 
 

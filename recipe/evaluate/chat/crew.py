@@ -2,10 +2,13 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+SECONDS_TO_END = 5.0  # of what is under way when the command is to end
+SECONDS_A_LOOK = 0.5  # a wait without an end was seen not to be woken by a signal
 
 
 class StoppedError(Exception):
@@ -15,7 +18,7 @@ class StoppedError(Exception):
 def each(things: Iterable[T], do: Callable[[T], None], *, size: int, stop: threading.Event) -> Iterator[None]:
     """Do each thing in one of some threads; yield here whenever one is done.
 
-    The threads are daemons: a command that is to end does not wait for what they wait for.
+    The threads are daemons: a command that is to end waits a little for what they are at, and then no more.
 
     Args:
         things: What there is to do.
@@ -50,7 +53,10 @@ def each(things: Iterable[T], do: Callable[[T], None], *, size: int, stop: threa
     working, failed = len(threads), []
     try:
         while working:
-            came = done.get()
+            try:
+                came = done.get(timeout=SECONDS_A_LOOK)
+            except queue.Empty:
+                continue
             if came is True:
                 yield
             elif came is False:
@@ -59,5 +65,8 @@ def each(things: Iterable[T], do: Callable[[T], None], *, size: int, stop: threa
                 failed.append(came)
     finally:
         stop.set()
+        until = time.monotonic() + SECONDS_TO_END
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
     if failed:
         raise failed[0]

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from recipe.errors import InterruptedRunError
 from recipe.evaluate.chat.client import Choice, Client, GaveUpError, Request, text_of
-from recipe.evaluate.chat.crew import each
+from recipe.evaluate.chat.crew import StoppedError, each
 from recipe.evaluate.ledger import Ledger
 from recipe.progress import Bar, Reporter
 from recipe.schema import canonical_sha256
@@ -102,6 +102,8 @@ class Judge:
             key = self._key(request, ask)
             entry = self.ledger.find(key)
             if entry is None:
+                if stop.is_set():
+                    raise StoppedError
                 entry = {
                     "judge": self.endpoint.model,
                     "host": self.endpoint.host,

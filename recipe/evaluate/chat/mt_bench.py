@@ -63,7 +63,11 @@ def write_answers(questions: Sequence[Question], kept: KeptAnswers, decoding: De
     for turn in (1, 2):
         for temperature, places in _by_temperature(questions, decoding, turn).items():
             asked = conversations([questions[one] for one in places], [answers[one] for one in places])
-            found = kept.to(asked, replace(decoding, temperature=temperature), f"MT-Bench, turn {turn}")
+            found = kept.to(
+                asked,
+                replace(decoding, temperature=temperature),
+                f"MT-Bench, turn {turn}, temperature {temperature:g}",
+            )
             for place, answer in zip(places, found, strict=True):
                 answers[place] = (*answers[place], answer)
     return answers

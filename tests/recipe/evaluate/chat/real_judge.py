@@ -67,14 +67,15 @@ def end_at_lines(folder: Path) -> None:
 
 @contextmanager
 def served(folder: Path, log: Path) -> Iterator[str]:
-    """Serve a model; give the address up to /v1."""
+    """Serve a model by the name of its folder; give the address up to /v1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--device", "cpu"]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", folder.name, "--device", "cpu"]
     with log.open("wb") as output:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder.parent,
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,7 +1,12 @@
 """The suite `chat` from the command line, with a judge that says what a test needs."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,7 @@ import pytest
 
 from tests.recipe.evaluate.chat.chat_data import read_lines, write_alpaca, write_mt_bench
 from tests.recipe.evaluate.chat.judge_proxy import Proxy, Trouble, saying
-from tests.support import Cli, Outcome
+from tests.support import ROOT, Cli, Outcome
 
 KEY = "sk-very-secret-key"
 
@@ -45,9 +50,13 @@ class Chat:
         }
 
     def __call__(self, *arguments: object, **settings: str | None) -> Outcome:
+        return self.cli(*self.order(*arguments, **settings))
+
+    def order(self, *arguments: object, **settings: str | None) -> list[str]:
         wanted = {key: value for key, value in (self.settings | settings).items() if value is not None}
         given = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
-        return self.cli("evaluate", self.recipe, "--run", self.run, "--suite", "chat", *given, *arguments)
+        order = ("evaluate", self.recipe, "--run", self.run, "--suite", "chat", *given, *arguments)
+        return list(map(str, order))
 
     def result(self, name: str) -> Any:
         return json.loads((self.out / f"{name}.json").read_text())
@@ -111,7 +120,11 @@ def test_both_benchmarks_answered_judged_and_written(chat: Chat) -> None:
         *("single-v1-multi-turn", "single-math-v1-multi-turn", "single-v1-multi-turn"),
     ]
     assert [one["category"] for one in about["details"]["by_category"]] == ["writing", "math", "stem"]
-    assert len(read_lines(chat.out / "answers.jsonl")) == 6 + 6
+    answers = read_lines(chat.out / "answers.jsonl")
+    assert len(answers) == 6 + 6
+    cut = [found["notus"]["details"]["answers"]["cut"] for found in (alpaca, mt_bench)]
+    assert sum(cut) == sum(row["cut"] for row in answers) > 0
+    assert all(f"; {number} cut at 8 tokens" in ended.out for number in cut if number)
     assert len(read_lines(chat.out / "judgements.jsonl")) == 6 + 6
 
     again = chat()
@@ -260,3 +273,29 @@ def test_its_plan(chat: Chat) -> None:
     ended = chat("--dry-run", "--json", "--limit", 4)
     assert [line["requests"] for line in json.loads(ended.out)["plan"]["chat"]] == [4, 6]
     assert chat.proxy.seen.total() == 0
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_while_it_waits_and_what_was_judged_stays(chat: Chat) -> None:
+    chat.proxy.script = lambda body, attempt: Trouble(silent=600) if chat.proxy.seen.total() > 5 else None
+    order = [sys.executable, "-m", "notus", *chat.order(judge_timeout="600.0")]
+    ended = subprocess.Popen(
+        order, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        chat.proxy.wait_for(6, timeout=120)
+        started = time.monotonic()
+        ended.send_signal(signal.SIGTERM)
+        _, said = ended.communicate(timeout=60)
+    finally:
+        ended.kill()
+        ended.wait()
+    assert (ended.returncode, said) == (128 + signal.SIGTERM, "notus: ended by SIGTERM\n")
+    assert time.monotonic() - started < 20
+    kept = read_lines(chat.run / ".evaluate-chat" / "judgements.jsonl")
+    assert len(kept) == chat.proxy.answered.total() == 5
+    assert not (chat.run / "eval").exists()
+    chat.proxy.script = None
+    assert chat().code == 0
+    assert set(chat.proxy.answered.values()) == {1}
+    assert chat.proxy.answered.total() == 12

@@ -25,19 +25,20 @@ from tests.support import ROOT, Cli, fresh
 
 pytestmark = pytest.mark.slow
 
+NAME = "smollm2-135m-instruct"
 PROMPTS, TURNS = 20, 6
 SECONDS = 15.0  # that a request may take, on a machine with much else to do
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A real judge: its address, and its name there."""
-    folder = tmp_path_factory.mktemp("judge")
-    write_model(folder / "model")
-    end_at_lines(folder / "model")
-    with served(folder / "model", folder / "log") as url:
-        yield url, str(folder / "model")
-    shutil.rmtree(folder / "model")  # half a gigabyte
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real judge."""
+    folder = tmp_path_factory.mktemp("judge") / NAME
+    write_model(folder)
+    end_at_lines(folder)
+    with served(folder, folder.with_name("log")) as url:
+        yield url
+    shutil.rmtree(folder)  # half a gigabyte
 
 
 class Bench:
@@ -52,10 +53,10 @@ class Bench:
         shutil.copytree(self.trained, self.folder / name)
         return self.folder / name
 
-    def order(self, run: Path, proxy: Proxy, judge: str, **settings: object) -> list[str]:
+    def order(self, run: Path, proxy: Proxy, **settings: object) -> list[str]:
         data = f"{{alpaca_eval: {self.folder / 'alpaca.json'}, mt_bench: {self.folder / 'fastchat'}}}"
         given = {
-            "judge": judge,
+            "judge": NAME,
             "judge_url": proxy.url,
             "judge_timeout": SECONDS,
             "alpaca_annotator": "chatgpt",
@@ -86,11 +87,11 @@ def answered(proxy: Proxy) -> Counter[str]:
     return found
 
 
-def test_twenty_prompts_under_every_trouble(judge: tuple[str, str], bench: Bench) -> None:
+def test_twenty_prompts_under_every_trouble(judge: str, bench: Bench) -> None:
     silent = [Trouble(silent=SECONDS + 3) if one.silent else one for one in TROUBLES]
     run = bench.run("troubled")
-    with Proxy(server_at(judge[0]), once(*silent)).running() as proxy:
-        ended = fresh(*bench.order(run, proxy, judge[1]), cwd=bench.folder)
+    with Proxy(server_at(judge), once(*silent)).running() as proxy:
+        ended = fresh(*bench.order(run, proxy), cwd=bench.folder)
         assert ended.code == 0, ended.err
         out = run / "eval" / "chat" / "adapter"
         judgements = read_lines(out / "judgements.jsonl")
@@ -106,20 +107,20 @@ def test_twenty_prompts_under_every_trouble(judge: tuple[str, str], bench: Bench
         found = json.loads((out / "alpaca_eval.json").read_text())
         assert found["notus"]["judge"]["without_verdict"] == PROMPTS - verdicts
         assert found["results"]["alpaca_eval"]["win_rate,none"] == winrate(annotations)["win_rate"]
-        assert "evaluate-chat: up to date" in fresh(*bench.order(run, proxy, judge[1]), cwd=bench.folder).out
+        assert "evaluate-chat: up to date" in fresh(*bench.order(run, proxy), cwd=bench.folder).out
         assert answered(proxy) == asked(judgements)
 
 
-def test_killed_in_the_middle_it_asks_only_for_what_is_missing(judge: tuple[str, str], bench: Bench) -> None:
+def test_killed_in_the_middle_it_asks_only_for_what_is_missing(judge: str, bench: Bench) -> None:
     run, before = bench.run("killed"), 7
     held = Trouble(silent=600)
-    with Proxy(server_at(judge[0])).running() as proxy:
+    with Proxy(server_at(judge)).running() as proxy:
         proxy.script = lambda body, attempt: held if proxy.seen.total() > before else None
         order = [
             sys.executable,
             "-m",
             "notus",
-            *bench.order(run, proxy, judge[1], judge_requests=1, judge_timeout=600.0),
+            *bench.order(run, proxy, judge_requests=1, judge_timeout=600.0),
         ]
         with (bench.folder / "killed.log").open("wb") as log:
             killed = subprocess.Popen(
@@ -137,7 +138,7 @@ def test_killed_in_the_middle_it_asks_only_for_what_is_missing(judge: tuple[str,
         answers = (run / ".evaluate-chat" / "answers.jsonl").read_bytes()
 
         proxy.script = None
-        ended = fresh(*bench.order(run, proxy, judge[1]), cwd=bench.folder)
+        ended = fresh(*bench.order(run, proxy), cwd=bench.folder)
         assert ended.code == 0, ended.err
         out = run / "eval" / "chat" / "adapter"
         judgements = read_lines(out / "judgements.jsonl")
@@ -149,17 +150,17 @@ def test_killed_in_the_middle_it_asks_only_for_what_is_missing(judge: tuple[str,
         assert "AlpacaEval 20/20" not in ended.out
 
 
-def test_a_judge_that_can_t_follow_the_annotator(judge: tuple[str, str], bench: Bench, cli: Cli) -> None:
+def test_a_judge_that_can_t_follow_the_annotator(judge: str, bench: Bench, cli: Cli) -> None:
     run = bench.run("unable")
-    with Proxy(server_at(judge[0])).running() as proxy:
+    with Proxy(server_at(judge)).running() as proxy:
         settings = {
             "alpaca_annotator": "alpaca_eval_gpt4",
             "chat_benchmarks": "[alpaca_eval]",
             "evaluate_limit": 2,
         }
-        line = cli(*bench.order(run, proxy, judge[1], **settings)).mistake
+        line = cli(*bench.order(run, proxy, **settings)).mistake
         assert line == (
-            f"notus: alpaca_eval: none of {judge[1]}'s 2 answers as alpaca_eval_gpt4 reads them holds a verdict; "
+            f"notus: alpaca_eval: none of {NAME}'s 2 answers as alpaca_eval_gpt4 reads them holds a verdict; "
             "take a judge that follows the prompt"
         )
         kept = read_lines(run / ".evaluate-chat" / "judgements.jsonl")
@@ -167,11 +168,11 @@ def test_a_judge_that_can_t_follow_the_annotator(judge: tuple[str, str], bench: 
         assert not (run / "eval").exists()
 
 
-def test_a_server_without_log_probabilities(judge: tuple[str, str], bench: Bench, cli: Cli) -> None:
+def test_a_server_without_log_probabilities(judge: str, bench: Bench, cli: Cli) -> None:
     run = bench.run("without")
-    with Proxy(server_at(judge[0])).running() as proxy:
+    with Proxy(server_at(judge)).running() as proxy:
         settings = {"alpaca_annotator": "weighted_alpaca_eval_gpt4_turbo", "chat_benchmarks": "[alpaca_eval]"}
-        line = cli(*bench.order(run, proxy, judge[1], evaluate_limit=2, judge_requests=1, **settings)).mistake
+        line = cli(*bench.order(run, proxy, evaluate_limit=2, judge_requests=1, **settings)).mistake
         assert line == (
             "notus: alpaca_eval: weighted_alpaca_eval_gpt4_turbo reads the judge's log-probabilities, and its endpoint "
             "gives none; set `alpaca_annotator` to one that reads what it says, as alpaca_eval_gpt4"
