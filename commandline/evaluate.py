@@ -151,9 +151,9 @@ def show_suites(
         )
         for note in dict.fromkeys(line.note for line in lines if line.note):
             reporter.say(f"  {note}")
-        counted = [line.requests for line in lines if line.requests is not None]
+        counted = sum((line.requests or 0) * (len(subjects) if line.of_base else 1) for line in lines)
         exact = all(line.exact for line in lines)
-        reporter.say(f"  {_requests(sum(counted) * len(subjects), exact)} requests in all")
+        reporter.say(f"  {_requests(counted, exact)} requests in all")
         told[name] = [asdict(line) for line in lines]
         module.check(opened, subjects[0])  # behind the plan: that holds whatever is missing yet
     return {"plan": told, "subjects": list(subjects)}

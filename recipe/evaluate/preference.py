@@ -128,6 +128,7 @@ def plan(run: Run) -> list[Planned]:
         data="/".join(DATA),
         requests=2 * samples,
         note=f"samples: {samples} prompts, each answered by base and model",
+        of_base=False,
     )
     return [held_out, *([answers] if samples else [])]
 

@@ -25,6 +25,7 @@ class Planned:
         requests: To the model, or to the judge; None where nobody knows.
         exact: Whether they were counted; else they are as published.
         note: What else is to be said.
+        of_base: Whether the base alone is asked as well, where it is measured beside the model.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Planned:
     requests: int | None
     exact: bool = True
     note: str = ""
+    of_base: bool = True
 
 
 @dataclass(frozen=True)
