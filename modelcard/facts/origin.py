@@ -74,6 +74,7 @@ def _judge(found: Part, where: str) -> Judge:
         first=found.get("from"),
         last=found.get("to"),
         without_verdict=found.get("without_verdict") or 0,
+        judgements=found.get("judgements"),
         answered_as=tuple(found.get("answered_as") or ()),
     )
 

@@ -141,6 +141,18 @@ def test_of_some_samples_or_other_shots_there_is_no_average(put: Put) -> None:
     assert not [score for score in evaluation(run).scores if score.task == "open_llm_leaderboard"]
 
 
+def test_of_fewer_rows_than_the_benchmark_has_there_is_no_average(put: Put) -> None:
+    """Few local rows of one's own go by the benchmark's name, and are not it."""
+    run = put()
+    arc, *_ = Measured(run).leaderboard()
+    content = json.loads(arc.read_text())
+    for rows, averages in ((1172, 1), (6, 0)):
+        content["n-samples"]["arc_challenge"] = {"original": rows, "effective": rows}
+        arc.write_text(json.dumps(content))
+        found = [score for score in evaluation(run).scores if score.task == "open_llm_leaderboard"]
+        assert len(found) == averages
+
+
 def test_figures_of_2023_have_an_average_too(put: Put) -> None:
     content = lm_eval.of_2023()
     shots = {"arc_challenge": 25, "hellaswag": 10, "winogrande": 5, "gsm8k": 5, "drop": 3, "truthfulqa_mc": 0}
