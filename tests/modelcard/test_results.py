@@ -100,7 +100,7 @@ def test_details_that_are_not_whole_name_what_is_missing(put: Put) -> None:
     path = Measured(run).preference()
     changed(path, details={"pairs": 64})
     with pytest.raises(
-        UserError, match=r"^eval/preference/adapter/heldout\.json: its details have no chosen_longer"
+        UserError, match=r"^eval/preference/adapter/heldout\.json: its `details` has no chosen_longer"
     ):
         read_evaluation(run)
 
@@ -191,7 +191,7 @@ def test_the_leaderboard_s_seven_are_the_published_ones() -> None:
             {"format": "notus-evaluation-9"},
             "format notus-evaluation-9, and not notus-evaluation-1: another Notus",
         ),
-        ({"by": {}}, "its `notus` has no name; measure again"),
+        ({"by": {}}, "its `notus`'s by has no name; measure again"),
     ],
 )
 def test_results_of_another_model_or_recipe_are_refused(put: Put, about: dict[str, Any], said: str) -> None:

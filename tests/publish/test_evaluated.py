@@ -171,16 +171,12 @@ def test_answers_without_a_verdict_meet_no_floor_where_they_are_many(
 ) -> None:
     run = asking("floors={chat/alpaca_eval/win_rate: 50}")
     path, _ = Measured(run).chat()
-    for without, said in (
-        (40, []),
-        (
-            41,
-            [
-                "chat/alpaca_eval/win_rate: 41 of 805 answers have no verdict; name another annotator (alpaca_annotator) or "
-                "judge, and evaluate again"
-            ],
-        ),
-    ):
+    many = (
+        "chat/alpaca_eval/win_rate: 41 of 805 answers have no verdict; name another annotator (alpaca_annotator) "
+        "or judge, and evaluate again"
+    )
+    cases: list[tuple[int, list[str]]] = [(40, []), (41, [many])]
+    for without, said in cases:
         content = json.loads(path.read_text())
         content["notus"]["judge"] |= {"without_verdict": without, "judgements": judgements}
         content["n-samples"]["alpaca_eval"]["effective"] = 805 - without
