@@ -13,6 +13,7 @@ from recipe.disk import read_json, write_json
 from recipe.errors import UserError
 from recipe.evaluate.catalogue import Catalogue, Config, names_in, shipped
 from recipe.evaluate.harness import Harness
+from recipe.evaluate.published import LEADERBOARD, MMLU_SUBJECTS
 from recipe.evaluate.sources import Source, commit_of, hub_source, local_source, on_hub
 from recipe.evaluate.subject import Weights
 from recipe.evaluate.suite import Evaluating, Planned
@@ -21,14 +22,10 @@ from recipe.evaluation import ChatBenchmark, Evaluation
 from recipe.run import Run
 from recipe.schema import is_commit
 
-BENCHMARKS = (
-    Benchmark("arc_challenge", 25, "acc_norm"),
-    Benchmark("hellaswag", 10, "acc_norm"),
-    Benchmark("mmlu", 5, "acc"),
-    Benchmark("truthfulqa_mc2", 0, "acc"),
-    Benchmark("winogrande", 5, "acc"),
-    Benchmark("gsm8k", 5, "exact_match,strict-match"),
-    Benchmark("drop", 3, "f1"),
+BENCHMARKS = tuple(
+    Benchmark(task, one.shots, metric if by == "none" else f"{metric},{by}")
+    for one in LEADERBOARD
+    for task, metric, by in one.figures[:1]
 )
 REVISIONS = {  # of the data sets; EleutherAI/drop has none that we know
     "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
@@ -47,7 +44,6 @@ PUBLISHED = {  # rows, and requests of all of them: a question has as many as it
     "gsm8k": (1_319, 1_319),
     "drop": (9_536, 9_536),
 }
-SUBJECTS = 57  # of mmlu; each is limited by itself
 
 
 def check(run: Run, weights: Weights) -> None:  # noqa: ARG001 - as every suite's
@@ -175,5 +171,5 @@ def _counted(catalogue: Catalogue, asked: Asked, limit: int | None) -> int:
 def _scaled(name: str, rows: int, requests: int, limit: int | None) -> int:
     if limit is None:
         return requests
-    taken = min(rows, limit * (SUBJECTS if name == "mmlu" else 1))
+    taken = min(rows, limit * (MMLU_SUBJECTS if name == "mmlu" else 1))  # each subject is limited by itself
     return round(requests * taken / rows)
