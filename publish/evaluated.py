@@ -3,10 +3,11 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelcard.evaluation.benchmarks import AVERAGE, LEADERBOARD
+from modelcard.evaluation.benchmarks import AVERAGE
 from modelcard.facts.alike import difference, is_whole, rows_of
 from modelcard.facts.evaluation import read_evaluation
 from modelcard.facts.scores import Judge, Score
+from recipe.evaluate.published import LEADERBOARD
 from recipe.evaluate.stage import evaluation, name_of, suite_of
 from recipe.evaluate.subject import Weights
 from recipe.evaluate.suite import SUITES

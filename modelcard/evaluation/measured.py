@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from modelcard.evaluation.benchmarks import AVERAGE, LEADERBOARD, SHARES, TITLES, benchmark_of
+from modelcard.evaluation.benchmarks import AVERAGE, SHARES, TITLES
 from modelcard.facts.alike import difference
 from modelcard.facts.evaluation import Evaluation
 from modelcard.facts.scores import Score
+from recipe.evaluate.published import LEADERBOARD, benchmark_of
 from recipe.evaluate.subject import Weights
 
 Section = Literal["benchmarks", "chat", "preference", "smoke"]

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from modelcard.evaluation.benchmarks import ALPACA_EVAL_2, AVERAGE, benchmark_of
+from modelcard.evaluation.benchmarks import ALPACA_EVAL_2, AVERAGE
 from modelcard.evaluation.measured import WHOSE, Measured, figure, in_percent, metric_name, title
 from modelcard.facts.alike import is_whole, rows_of
 from modelcard.facts.original import Published
 from modelcard.facts.scores import Score
 from modelcard.words import cell, joined, plural
+from recipe.evaluate.published import benchmark_of
 from recipe.evaluate.subject import Weights
 
 OURS, BASE = "this model", "its base"

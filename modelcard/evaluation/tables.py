@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modelcard.evaluation.benchmarks import AVERAGE, LEADERBOARD
+from modelcard.evaluation.benchmarks import AVERAGE
 from modelcard.evaluation.chat import Chat, chat
 from modelcard.evaluation.measured import Measured, in_percent, is_headline, measured
 from modelcard.evaluation.pairs import Pairs, pairs
@@ -20,6 +20,7 @@ from modelcard.evaluation.table import (
 from modelcard.facts import Facts
 from modelcard.facts.original import Published
 from modelcard.facts.scores import Score
+from recipe.evaluate.published import LEADERBOARD
 from recipe.evaluate.subject import Weights
 
 COLUMNS = {"benchmark": name, "shots": shots, "metric": metric}

@@ -1,10 +1,14 @@
 """Whether figures may stand beside each other: of the whole benchmark, and measured alike."""
 
-from modelcard.evaluation.benchmarks import LEADERBOARD
 from modelcard.facts.scores import Score
-from recipe.evaluate.leaderboard import PUBLISHED
+from recipe.evaluate.published import (
+    ALPACA_EVAL_INSTRUCTIONS,
+    LEADERBOARD,
+    MT_BENCH_QUESTIONS,
+    ROWS_AND_REQUESTS,
+)
 
-CHAT = {"alpaca_eval": 805, "mt_bench": 80}
+CHAT = {"alpaca_eval": ALPACA_EVAL_INSTRUCTIONS, "mt_bench": MT_BENCH_QUESTIONS}
 """Prompts of the benchmarks whose answers are judged."""
 ENOUGH = 0.95
 """Share of them that a figure has to be of: judges leave some without a verdict."""
@@ -14,7 +18,7 @@ def rows_of(score: Score) -> int | None:
     """Return how many samples its benchmark has; None of a task that is none of the leaderboard's seven."""
     for one in LEADERBOARD:
         if score.task in {task for task, _, _ in one.figures}:
-            return PUBLISHED[one.figures[0][0]][0]  # by today's name
+            return ROWS_AND_REQUESTS[one.figures[0][0]][0]  # by today's name
     return None
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from modelcard.evaluation.benchmarks import AVERAGE, AVERAGE_METRIC, LEADERBOARD, MMLU_SUBJECTS, Benchmark
+from modelcard.evaluation.benchmarks import AVERAGE, AVERAGE_METRIC
 from modelcard.facts.alike import is_whole
 from modelcard.facts.scores import By, Dataset, Score
+from recipe.evaluate.published import LEADERBOARD, MMLU_SUBJECTS, Benchmark
 
 T = TypeVar("T")
 

@@ -223,15 +223,18 @@ def hushed() -> Iterator[None]:
     from tqdm import tqdm
 
     modules = (lm_eval.api.model, lm_eval.api.task, lm_eval.models.huggingface)
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    # What `datasets` can't read it tells as an error, and raises it: it is said once, by who asked.
+    hush = {"lm_eval": logging.ERROR, "datasets.packaged_modules": logging.CRITICAL}
+    levels = {name: logging.getLogger(name).level for name in hush}
+    for name, level in hush.items():
+        logging.getLogger(name).setLevel(level)
     datasets.disable_progress_bars()
     for module in modules:
         module.tqdm = partial(tqdm, disable=True)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for module in modules:
             module.tqdm = tqdm

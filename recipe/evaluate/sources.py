@@ -99,7 +99,7 @@ def local_source(
         path: What to call it; `local:` and its name, if nothing else.
 
     Raises:
-        UserError: There is none, or it lacks a split that is needed.
+        UserError: There is none, or it is empty, or lacks a split that is needed.
     """
     place, wanted = whole_path(name), evaluated_split(config)
     subset = config.get("dataset_name")
@@ -107,6 +107,8 @@ def local_source(
     if wanted not in files:
         raise UserError(f"{place}: no {wanted} rows for {leaf}; put {wanted}.jsonl, .json or .parquet there")
     files, fewshot = _with_examples(leaf, config, files, shots, str(place))
+    if empty := next((file for each in files.values() for file in each if not file.stat().st_size), None):
+        raise UserError(f"{empty}: empty; put the rows of {leaf} there")
     hashes = {f"{split}/{file.name}": file_sha256(file) for split in files for file in files[split]}
     revision = next(iter(hashes.values())) if len(hashes) == 1 else canonical_sha256(hashes)
     return Source(path or f"local:{place.name}", subset, wanted, f"sha256:{revision}", files, fewshot)

@@ -108,14 +108,15 @@ def _refuse_rows(leaf: str, task: Any, asked: Asked) -> None:
 def _fitting(task: str, where: str, work: Callable[[], Any]) -> Any:
     """Return what `work` returns; what it stumbles over, in rows that are not as a task's have to be, is the user's."""
     import jinja2
-    from datasets.exceptions import DatasetsError
+    from datasets.exceptions import DatasetGenerationError, DatasetsError
 
     odd = (jinja2.TemplateError, DatasetsError, KeyError, IndexError, ValueError, TypeError, AttributeError)
     try:
         return work()
     except odd as error:
-        said = (str(error).strip().splitlines() or [""])[0]
+        why = error.__cause__ if isinstance(error, DatasetGenerationError) and error.__cause__ else error
+        said = (str(why).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{where}: rows that {task} can't use ({type(error).__name__}: {said}); they have to be as in the data set "
+            f"{where}: rows that {task} can't use ({type(why).__name__}: {said}); they have to be as in the data set "
             "that they stand for"
         ) from error

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from modelcard.evaluation.benchmarks import LEADERBOARD
 from modelcard.facts.evaluation import Evaluation, read_evaluation
 from modelcard.facts.scores import By, Dataset, Judge, Score
 from recipe.errors import UserError
+from recipe.evaluate.published import LEADERBOARD
 from recipe.run import Run
 from tests.modelcard import lm_eval
 from tests.modelcard.conftest import Put

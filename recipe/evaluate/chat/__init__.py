@@ -14,6 +14,7 @@ from recipe.evaluate.chat.judge import Judge
 from recipe.evaluate.chat.price import agree, estimate
 from recipe.evaluate.kept_answers import KeptAnswers
 from recipe.evaluate.ledger import Ledger
+from recipe.evaluate.published import ALPACA_EVAL_INSTRUCTIONS, MT_BENCH_QUESTIONS
 from recipe.evaluate.result import FOLDER
 from recipe.evaluate.subject import Weights
 from recipe.evaluate.suite import Evaluating, Planned
@@ -52,7 +53,7 @@ def plan(run: Run) -> Sequence[Planned]:
     found = []
     if "alpaca_eval" in evaluation.chat_benchmarks:
         local = evaluation.benchmark_data.get("alpaca_eval")
-        number = alpaca.NUMBER if local is None else len(alpaca.rows_of(whole_path(local)))
+        number = ALPACA_EVAL_INSTRUCTIONS if local is None else len(alpaca.rows_of(whole_path(local)))
         revision = evaluation.benchmark_revisions.get(alpaca.REPOSITORY)
         data = f"{alpaca.REPOSITORY} {alpaca.file_of(evaluation.alpaca_annotator)} at {revision or 'main, not pinned'}"
         requests = min(number, limit or number)
@@ -63,7 +64,7 @@ def plan(run: Run) -> Sequence[Planned]:
         )
     if "mt_bench" in evaluation.chat_benchmarks:
         local = evaluation.benchmark_data.get("mt_bench")
-        turns = [2] * fastchat.NUMBER
+        turns = [2] * MT_BENCH_QUESTIONS
         if local is not None:
             turns = [len(one.turns) for one in fastchat.load(local, Path()).questions]
         data = f"{fastchat.REPOSITORY} at {fastchat.COMMIT[:12]}"

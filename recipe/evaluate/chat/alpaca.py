@@ -12,7 +12,6 @@ from recipe.hub import hub_errors
 from recipe.schema import is_commit, whole_path
 
 REPOSITORY = "tatsu-lab/alpaca_eval"
-NUMBER = 805
 # AlpacaEval 2's annotator, which compares with GPT-4 Turbo's outputs; all others do with text-davinci-003's.
 SECOND = "weighted_alpaca_eval_gpt4_turbo"
 FILES = {True: "alpaca_eval_gpt4_baseline.json", False: "alpaca_eval.json"}

@@ -23,7 +23,6 @@ SHA256 = {
     REFERENCES: "f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
     PROMPTS: "fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6",
 }
-NUMBER = 80  # questions, of two turns each
 TIMEOUT = 60.0  # seconds of a download
 
 WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})  # categories

@@ -9,6 +9,7 @@ from typing import Any
 from recipe.errors import UserError
 from recipe.evaluate.imports.found import Asked, Found, Source, is_finite
 from recipe.evaluate.imports.named import pick
+from recipe.evaluate.published import ALPACA_EVAL_INSTRUCTIONS
 from recipe.evaluate.result import figures
 from recipe.evaluate.whose import refuse_older
 
@@ -16,8 +17,7 @@ TASK = "alpaca_eval"
 BY = {"name": "alpaca_eval", "url": "https://github.com/tatsu-lab/alpaca_eval"}
 # Of the data set, by the answers that others are compared with.
 CONFIGS = {"text_davinci_003": "alpaca_eval", "gpt4_1106_preview": "alpaca_eval_gpt4_baseline"}
-INSTRUCTIONS = 805  # of the benchmark
-MOST = 0.95  # of them have a verdict: a leaderboard does not say how many were asked
+MOST = 0.95  # of the instructions have a verdict: a leaderboard does not say how many were asked
 MISSING = -1  # what alpaca_eval keeps in the place of a preference that it did not get
 COUNTS = {"wins": "n_wins", "losses": "n_wins_base", "draws": "n_draws", "characters": "avg_length"}
 # alpaca_eval's names of a figure and of its standard error
@@ -81,7 +81,10 @@ def take_annotations(source: Source, asked: Asked) -> Found:
         weights=weights,
         was="alpaca_eval's annotations",
         content=_content(
-            found, len(rows), limited=len(rows) < INSTRUCTIONS, date=_seconds(dates[-1]) if dates else None
+            found,
+            len(rows),
+            limited=len(rows) < ALPACA_EVAL_INSTRUCTIONS,
+            date=_seconds(dates[-1]) if dates else None,
         ),
         by=BY,
         data=_data(CONFIGS.get(str(reference))),
@@ -110,12 +113,12 @@ def take_leaderboard(source: Source, asked: Asked) -> Found:
     found = {key: _number(row[key], f"{key} of {name}", source) for key in row if key in NUMBERS and row[key]}
     if "win_rate" not in found:
         raise UserError(f"{source}: {name} has no win_rate; {MEND}")
-    total = int(found.get("n_total", INSTRUCTIONS))
+    total = int(found.get("n_total", ALPACA_EVAL_INSTRUCTIONS))
     return Found(
         suite="chat",
         weights=weights,
         was="alpaca_eval's leaderboard",
-        content=_content(found, total, limited=total < MOST * INSTRUCTIONS, date=None),
+        content=_content(found, total, limited=total < MOST * ALPACA_EVAL_INSTRUCTIONS, date=None),
         by=BY,
         data=_data(None),
         details={"called": name, **_counts(found)},

@@ -14,6 +14,7 @@ from typing import Any
 from recipe.errors import UserError
 from recipe.evaluate.imports.found import Asked, Found, Source, is_finite, is_number
 from recipe.evaluate.imports.named import as_called
+from recipe.evaluate.published import MMLU_2023, MMLU_SUBJECTS
 from recipe.evaluate.result import FORMAT, Content
 from recipe.evaluate.subject import Subject, Weights
 from recipe.evaluate.whose import TUNED, arguments_of, models_named, part, refuse_older, whose
@@ -21,7 +22,6 @@ from recipe.evaluate.whose import TUNED, arguments_of, models_named, part, refus
 BY = {"name": "lm-evaluation-harness", "url": "https://github.com/EleutherAI/lm-evaluation-harness"}
 OF_LEADERBOARD = re.compile(r"harness\|(?P<task>[^|]+)\|(?P<shots>\d+)(?:\|\d+)?")
 LEFT_OUT = "all"  # the leaderboard's mean over everything that a file has, whatever it is
-MMLU_2023, MMLU_PARTS = "hendrycksTest", 57
 # What a result file of today says beside its figures and its configurations, but of the machine.
 KEPT = (
     "groups", "group_subtasks", "versions", "n-shot", "higher_is_better", "n-samples", "task_hashes", "chat_template",
@@ -127,15 +127,15 @@ def _of_leaderboard(name: str, where: str) -> tuple[str, int | None]:
 
 
 def _with_mmlu(today: Content) -> Content:
-    """Return MMLU's mean over all of its 57 parts, as the leaderboard had it; nothing where some are missing."""
+    """Return MMLU's mean over all of its parts, as the leaderboard had it; nothing where some are missing."""
     parts = sorted(task for task in today["results"] if task.startswith(f"{MMLU_2023}-"))
-    if len(parts) != MMLU_PARTS:
+    if len(parts) != MMLU_SUBJECTS:
         return {}
     found = [today["results"][task] for task in parts]
     metrics = [
         key for key in found[0] if "_stderr," not in key and all(is_finite(one.get(key)) for one in found)
     ]
-    means = {key: math.fsum(one[key] for one in found) / MMLU_PARTS for key in metrics}
+    means = {key: math.fsum(one[key] for one in found) / MMLU_SUBJECTS for key in metrics}
     merged: Content = {"results": today["results"] | {MMLU_2023: means}, "group_subtasks": {MMLU_2023: parts}}
     for name in ("versions", "n-shot"):
         of_parts = {today[name].get(task) for task in parts}

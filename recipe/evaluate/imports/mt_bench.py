@@ -12,12 +12,13 @@ from typing import Any
 from recipe.errors import UserError
 from recipe.evaluate.imports.found import Asked, Found, Source, is_finite, is_number
 from recipe.evaluate.imports.named import pick
+from recipe.evaluate.published import MT_BENCH_QUESTIONS
 from recipe.evaluate.result import figures
 from recipe.evaluate.whose import refuse_older
 
 TASK = "mt_bench"
 BY = {"name": "FastChat", "url": "https://github.com/lm-sys/FastChat"}
-FIRST, QUESTIONS = 81, 80  # the id of the first question, and how many there are
+FIRST = 81  # the id of the first question
 OF_CATEGORY = 10
 CATEGORIES = (
     "writing",
@@ -76,7 +77,7 @@ def take(source: Source, asked: Asked) -> Found:
         was="FastChat's judgements",
         content=content
         | {
-            "config": {"limit": questions if questions < QUESTIONS else None},
+            "config": {"limit": questions if questions < MT_BENCH_QUESTIONS else None},
             "date": times[-1] if times else None,
         },
         by=BY,
@@ -99,7 +100,7 @@ def _refuse_unsound(rows: Sequence[Row], source: Source) -> None:
     for row in rows:
         question, turn, score = (row[key] for key in ("question_id", "turn", "score"))
         where = f"{source}: question {question}, turn {turn}"
-        if not (isinstance(question, int) and 0 <= question - FIRST < QUESTIONS and turn in {1, 2}):
+        if not (isinstance(question, int) and 0 <= question - FIRST < MT_BENCH_QUESTIONS and turn in {1, 2}):
             raise UserError(f"{where} is none of MT-Bench's; name its judgements")
         if not is_finite(score) or not (score == NO_SCORE or 1 <= score <= 10):
             raise UserError(f"{where} has the score {score}; judge again")

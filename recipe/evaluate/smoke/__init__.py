@@ -1,8 +1,9 @@
 """The suite `smoke`: two small tasks of our own in lm-eval's YAML, measured as the leaderboard's are.
 
 They ask what the embedded feedback teaches, with questions that are in no training set: `smoke_reply` for the most
-likely of some ways to begin an answer, of which one is helpful; `smoke_answer` for an answer, and whether the right
-words are in it. So they say something of any model, and see what preference tuning did to the embedded one.
+likely of three ways to begin an answer, of like length, of which one is helpful; `smoke_answer` for an answer, and
+whether the right words are in it. A model that has learnt nothing finds about one helpful beginning in three, and none
+of the words; what preference tuning did to the embedded model is seen.
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """The rows of the smoke tasks: made on the spot, the same on any machine, and in no training set of ours."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from random import Random
@@ -13,7 +12,9 @@ from recipe.builtin.tasks import Task, draw_tasks
 
 SEED = 2023  # any but the embedded feedback's
 DRAWN = 900
-REPLIES, ANSWERS = 24, 16  # questions of each task: few, because every run of the main job asks them
+REPLIES, ANSWERS = 48, 16  # questions of each task: few, because every run of the main job asks them
+HELPFUL = tuple(opening for text in STYLES["full"].texts if (opening := text.split("{sentence}")[0].strip()))
+NEAR = 4  # letters that two openings may differ by
 UNHELPFUL = ("evasive", "off_topic", "rambling", "rude")
 ASKED_FOR_WORDS = ("capital", "opposite", "plural", "thank")  # kinds whose right answer is a word or two
 THANKS = "Thanks for "  # what an answer of the kind `thank` begins with, and need not
@@ -22,13 +23,20 @@ Row = dict[str, Any]
 
 
 def reply_rows() -> list[Row]:
-    """Return questions with three ways to begin an answer, and the place of the helpful one."""
+    """Return questions with three ways to begin an answer, and the place of the helpful one.
+
+    Of the three texts the helpful one is as often the shortest as the longest, and by a few letters: who prefers short
+    texts, as a model does that has learnt nothing, finds one in three.
+    """
     rng = Random(SEED)
-    helpful = [start for text in STYLES["full"].texts if (start := text.split("{sentence}")[0].strip())]
     rows = []
-    for task in _unseen()[:REPLIES]:
-        wrong = [_first_sentence(rng.choice(STYLES[style].texts)) for style in rng.sample(UNHELPFUL, 2)]
-        best, place = rng.choice(helpful), rng.randrange(3)
+    for number, task in enumerate(_unseen()[:REPLIES]):
+        best, shorter = HELPFUL[number % 2], number // 2 % 3
+        wrong = [
+            rng.choice(_openings(style, len(best), longer=place >= shorter))
+            for place, style in enumerate(rng.sample(UNHELPFUL, 2))
+        ]
+        place = rng.randrange(3)
         rows.append(
             {"question": task.instruction, "replies": [*wrong[:place], best, *wrong[place:]], "best": place}
         )
@@ -55,8 +63,11 @@ def _unseen() -> list[Task]:
     return [task for task in draw_tasks(DRAWN, Random(SEED)) if task.instruction not in seen]
 
 
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]
+def _openings(style: str, length: int, *, longer: bool) -> list[str]:
+    """Return the first words of a style's texts that are a few letters longer, or shorter, than so many."""
+    words = [text.split() for text in STYLES[style].texts]
+    openings = [" ".join(each[:count]) for each in words for count in range(1, len(each) + 1)]
+    return [text for text in openings if 1 <= (len(text) - length) * (1 if longer else -1) <= NEAR]
 
 
 ROWS: Mapping[str, Callable[[], list[Row]]] = {"smoke_reply": reply_rows, "smoke_answer": answer_rows}

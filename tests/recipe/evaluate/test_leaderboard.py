@@ -9,6 +9,7 @@ import pytest
 from recipe.errors import UserError
 from recipe.evaluate import leaderboard
 from recipe.evaluate.catalogue import Catalogue, names_in, shipped
+from recipe.evaluate.published import MMLU_SUBJECTS
 from recipe.evaluate.suite import Planned
 from recipe.load import load_recipe
 from recipe.run import Run
@@ -56,7 +57,7 @@ def test_the_metrics_are_those_that_the_tasks_have() -> None:
             assert str(benchmark.metric).split(",")[0] in metrics, leaf
             path = config["dataset_path"]
             assert path in leaderboard.REVISIONS or benchmark.name == "drop"
-    assert len(catalogue.leaves("mmlu")) == leaderboard.SUBJECTS
+    assert len(catalogue.leaves("mmlu")) == MMLU_SUBJECTS
 
 
 def test_a_plan_counts_rows_that_are_here(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The smoke tasks: rows in no training set, the same code as the leaderboard's, and a difference that they see."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from recipe.run import Run
 from tests.recipe.evaluate.benchmarks import copy_run
 from tests.support import Cli, fresh
 
-TASKS = {"smoke_reply": ("acc", 72, 24), "smoke_answer": ("right", 16, 16)}
+TASKS = {"smoke_reply": ("acc", 144, 48), "smoke_answer": ("right", 16, 16)}
 
 
 def test_no_question_is_in_the_feedback() -> None:
@@ -41,6 +42,17 @@ def test_one_reply_of_three_is_helpful_and_at_any_place() -> None:
     assert all(len(set(row["replies"])) == 3 for row in rows)
 
 
+def test_length_tells_nothing() -> None:
+    """The helpful reply is the shortest, the second and the longest as often, and none differs by much."""
+    ranks: Counter[tuple[str, int]] = Counter()
+    for row in ROWS["smoke_reply"]():
+        helpful = row["replies"][row["best"]]
+        differences = [len(reply) - len(helpful) for reply in row["replies"] if reply != helpful]
+        assert all(1 <= abs(difference) <= 4 for difference in differences)
+        ranks[helpful, sum(difference < 0 for difference in differences)] += 1
+    assert ranks == {(helpful, rank): 8 for helpful in ("Of course!", "Happy to help.") for rank in range(3)}
+
+
 @pytest.mark.parametrize(
     ("answer", "found"), [("The capital is PARIS.", 1.0), ("Lyon, I think", 0.0), ("paris", 1.0), ("", 0.0)]
 )
@@ -48,7 +60,7 @@ def test_an_answer_is_right_if_the_words_are_in_it(answer: str, found: float) ->
     assert right({"answer": "Paris"}, [answer]) == {"right": found}
 
 
-@pytest.mark.parametrize(("limit", "requests"), [(None, [72, 16]), (5, [15, 5])])
+@pytest.mark.parametrize(("limit", "requests"), [(None, [144, 16]), (5, [15, 5])])
 def test_the_plan_counts(tmp_path: Path, limit: int | None, requests: list[int]) -> None:
     run = Run(tmp_path / "none", load_recipe("smoke", [f"evaluate_limit={json.dumps(limit)}"]))
     lines = smoke.plan(run)
@@ -79,6 +91,8 @@ def test_from_the_command_line_and_up_to_date_then(
             assert str(tmp_path) not in json.dumps(content)
             found[weights, task] = content["results"][task][f"{metric},none"]
             assert f"{task}: {metric} {found[weights, task]:.4f}" in ended.out
+    chance, spread = 1 / 3, 0.15  # of 48 rows, about two standard errors
+    assert abs(found["base", "smoke_reply"] - chance) < spread  # the tiny base is untrained
     assert not list(run.glob(".evaluate*"))  # what outlives a kill goes when all is done
     again = cli(*command)
     assert "evaluate-smoke: up to date" in again.out

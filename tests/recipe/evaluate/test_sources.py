@@ -1,6 +1,7 @@
 """Where a task's rows are: what is taken of local files and of the Hub, and what is refused."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,19 @@ from tests.recipe.evaluate.benchmarks import (
     winogrande_rows,
     write_arc,
     write_rows,
-    write_winogrande,
 )
 from tests.support import ROOT
+
+
+class Remembers(logging.Handler):
+    """A handler that keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.logged.append(record)
 
 
 def loaded(task: str, place: Path, scratch: Path, shots: int) -> Any:
@@ -148,12 +159,32 @@ def test_rows_that_do_not_do(tmp_path: Path, files: dict[str, Any], shots: int, 
         loaded("winogrande", tmp_path / "rows", tmp_path / "scratch", shots)
 
 
-def test_a_torn_file_is_refused(tmp_path: Path) -> None:
-    folder = write_winogrande(tmp_path / "rows")
-    content = (folder / "validation.jsonl").read_text()
-    (folder / "validation.jsonl").write_text(content[: len(content) // 2])
-    with pytest.raises(UserError, match="local:rows: rows that winogrande can't use"):
-        loaded("winogrande", folder, tmp_path / "scratch", 5)
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_torn_file_is_refused_and_told_once(tmp_path: Path, suffix: str) -> None:
+    """By the line that is ours: `datasets` logs the same, to a handler of its own."""
+    folder = write_arc(tmp_path / "rows", suffix)
+    content = (folder / f"test{suffix}").read_bytes()
+    (folder / f"test{suffix}").write_bytes(content[:-30])
+    handler, logger = Remembers(), logging.getLogger("datasets")
+    logger.addHandler(handler)
+    try:
+        said = r"^local:rows: rows that arc_challenge can't use \(ArrowInvalid: (JSON parse error|Parquet magic)[^\n]*$"
+        with pytest.raises(UserError, match=said):
+            loaded("arc_challenge", folder, tmp_path / "scratch", 25)
+    finally:
+        logger.removeHandler(handler)
+    assert not [record for record in handler.logged if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("name", ["test.jsonl", "train.jsonl"])
+def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_arc(tmp_path / "rows")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"rows/{name}: empty; put the rows of arc_challenge there$"):
+        loaded("arc_challenge", folder, tmp_path / "scratch", 25)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("rows")
     with pytest.raises(UserError, match=r"rows.txt: must be .jsonl, .json or .parquet"):
         loaded("winogrande", tmp_path / "rows.txt", tmp_path / "scratch", 5)
