@@ -70,16 +70,16 @@ def measure(
     overrides = [*(set_ or ()), *([f"evaluate_limit={limit}"] if limit else ())]
     loaded, reporter = work.load(recipe, overrides), work.reporter_for(quiet, as_json)
     suites = _suites(suite, loaded)
-    subjects = _subjects(weights, against)
+    subjects = {name: _subjects(weights, against, loaded, name) for name in suites}
     if dry_run:
-        work.answer(show_suites(loaded, run, suites, subjects, reporter), as_json)
+        work.answer(show_suites(loaded, run, subjects, reporter), as_json)
         return
     order = [
         *(part for name in suites for part in ("--suite", name)),
         *(("--against", against) if against else ()),
         "--weights", weights, *(["--yes"] if yes else []),
     ]  # fmt: skip
-    wanted = [evaluation(name, whose, yes=yes) for name in suites for whose in subjects]
+    wanted = [evaluation(name, whose, yes=yes) for name in suites for whose in subjects[name]]
     if loaded.evaluation.evaluate_limit:
         _refuse_a_try_over_results(loaded, run, wanted)
     if work.in_image(
@@ -122,19 +122,19 @@ def take_in(
 
 
 def show_suites(
-    loaded: "Recipe", run: Path | None, suites: list[str], subjects: "list[Weights]", reporter: "Reporter"
+    loaded: "Recipe", run: Path | None, subjects: "dict[str, list[Weights]]", reporter: "Reporter"
 ) -> dict[str, Any]:
-    """Print what suites would do, and return it."""
+    """Print what suites would do, each on its subjects, and return it."""
     from dataclasses import asdict
 
     from recipe.evaluate.suite import SUITES
 
     opened, told = work.open_run(loaded, run), {}
-    for name in suites:
+    for name, of_suite in subjects.items():
         suite = SUITES[name]
         module = suite.load()
         lines = list(module.plan(opened))
-        reporter.head(f"{name}: {suite.does}; on {' and '.join(subjects)}")
+        reporter.head(f"{name}: {suite.does}; on {' and '.join(of_suite)}")
         reporter.table(
             ("task", "shots", "metric", "data", "requests"),
             [
@@ -151,12 +151,12 @@ def show_suites(
         )
         for note in dict.fromkeys(line.note for line in lines if line.note):
             reporter.say(f"  {note}")
-        counted = sum((line.requests or 0) * (len(subjects) if line.of_base else 1) for line in lines)
+        counted = sum((line.requests or 0) * (len(of_suite) if line.of_base else 1) for line in lines)
         exact = all(line.exact for line in lines)
         reporter.say(f"  {_requests(counted, exact)} requests in all")
         told[name] = [asdict(line) for line in lines]
-        module.check(opened, subjects[0])  # behind the plan: that holds whatever is missing yet
-    return {"plan": told, "subjects": list(subjects)}
+        module.check(opened, of_suite[0])  # behind the plan: that holds whatever is missing yet
+    return {"plan": told, "subjects": subjects}
 
 
 def _refuse_a_try_over_results(loaded: "Recipe", run: Path | None, wanted: "Sequence[Stage]") -> None:
@@ -192,7 +192,8 @@ def _suites(named: list[str] | None, loaded: "Recipe") -> list[str]:
     return found
 
 
-def _subjects(weights: str, against: str | None) -> "list[Weights]":
+def _subjects(weights: str, against: str | None, loaded: "Recipe", suite: str) -> "list[Weights]":
+    """Return whose weights a suite measures: the base's too if it is asked for, or a floor is under it."""
     if weights not in {"adapter", "merged"}:
         raise UserError(
             f"--weights {weights}: must be adapter or merged; the base is measured with --against base"
@@ -201,7 +202,7 @@ def _subjects(weights: str, against: str | None) -> "list[Weights]":
         raise UserError(f"--against {against}: must be base")
     whose = _weights(weights)
     assert whose is not None
-    return [whose, "base"] if against else [whose]
+    return [whose, "base"] if against or loaded.evaluation.against_base(suite) else [whose]
 
 
 def _weights(named: str | None) -> "Weights | None":

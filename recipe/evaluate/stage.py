@@ -1,5 +1,6 @@
 """The stages of evaluation: one a suite and subject. Each ends up whole in `eval/SUITE/WEIGHTS`."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -75,7 +76,12 @@ def _work(
     folder, kept = out / FOLDER / suite.name / weights, run.path(_kept(name_of(suite.name, weights)))
     folder.mkdir(parents=True)
     kept.mkdir(exist_ok=True)
-    return module.measure(Evaluating(suite.name, Subject(run, weights), folder, kept, reporter, yes))
+    try:
+        return module.measure(Evaluating(suite.name, Subject(run, weights), folder, kept, reporter, yes))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            kept.rmdir()  # where nothing was kept yet
+        raise
 
 
 def _local_data(suite: str, run: Run) -> str:

@@ -1,8 +1,10 @@
 """Suite `chat`: a model's answers to AlpacaEval's and MT-Bench's prompts, judged by a model at an endpoint."""
 
 import contextlib
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from recipe.errors import UserError
 from recipe.evaluate.chat import alpaca, fastchat
@@ -18,6 +20,7 @@ from recipe.evaluate.published import ALPACA_EVAL_INSTRUCTIONS, MT_BENCH_QUESTIO
 from recipe.evaluate.result import FOLDER
 from recipe.evaluate.subject import Weights
 from recipe.evaluate.suite import Evaluating, Planned
+from recipe.evaluation import ChatBenchmark
 from recipe.run import Run
 from recipe.schema import is_commit, whole_path
 
@@ -33,6 +36,10 @@ def check(run: Run, weights: Weights) -> None:  # noqa: ARG001 - as every suite
     """
     evaluation = run.recipe.evaluation
     endpoint_of(evaluation)
+    for name in evaluation.benchmark_data:
+        near = difflib.get_close_matches(name, get_args(ChatBenchmark), n=1, cutoff=0.65)
+        if near and name not in near:  # all else may be a task of lm-eval's
+            raise UserError(f"benchmark_data: {name!r} is no benchmark; did you mean {near[0]!r}?")
     for name in evaluation.chat_benchmarks:
         local = evaluation.benchmark_data.get(name)
         if local is not None and not whole_path(local).exists():

@@ -82,7 +82,10 @@ def rows_of(path: Path) -> tuple[Row, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"benchmark_data: alpaca_eval: {path} can't be read ({error})") from None
+        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(
+            f"benchmark_data: alpaca_eval: {path} can't be read ({said}); name a JSON file of rows"
+        ) from None
     try:
         lines = [line for line in text.split("\n") if line.strip()]
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]

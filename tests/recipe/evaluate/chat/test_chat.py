@@ -241,6 +241,10 @@ def test_a_wrong_key_is_found_before_anything_is_answered(
             "notus: alpaca_annotator: alpaca_eval has none named 'chatgtp'; did you mean ",
         ),
         (
+            {"benchmark_data": "{alpaca: rows.json}"},
+            "notus: benchmark_data: 'alpaca' is no benchmark; did you mean 'alpaca_eval'?",
+        ),
+        (
             {"benchmark_data": "{mt_bench: /no}"},
             "notus: benchmark_data: mt_bench: /no: not there; check the path",
         ),
