@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from publish.contents import BESIDE, Repo, repositories
-from publish.evaluated import shortcomings
+from publish.evaluated import rests_on, shortcomings
 from publish.release import refuse_unreleasable
 from publish.retry import PatientHub
 from recipe.code import Code, code_of, commit_of_tag
@@ -166,7 +166,7 @@ def evaluated(wanted: Candidate) -> str:
     if not asked.suites:
         return "the recipe asks for nothing"
     floors = f", {len(asked.floors)} floors met" if asked.floors else ""
-    return f"{', '.join(asked.suites)}{floors}"
+    return f"{', '.join(rests_on(wanted.run))}{floors}"
 
 
 def _entries(wanted: Candidate) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelcard.evaluation.benchmarks import AVERAGE
+from modelcard.facts.alike import difference, is_whole, rows_of
 from modelcard.facts.evaluation import read_evaluation
-from modelcard.facts.scores import Score
+from modelcard.facts.scores import Judge, Score
 from recipe.evaluate.published import LEADERBOARD
 from recipe.evaluate.stage import evaluation, name_of, suite_of
 from recipe.evaluate.subject import Weights
@@ -17,6 +18,8 @@ SHOTS: Mapping[tuple[str | None, str], int] = {
     ("leaderboard", task): one.shots for one in LEADERBOARD for task, _, _ in one.figures
 }
 OURS: tuple[Weights, ...] = ("adapter", "merged")  # whose figures count, in this order
+MOST_WITHOUT_VERDICT = 0.05
+"""Share of a judge's answers that may hold none where a floor rests on them."""
 
 
 def shortcomings(run: Run) -> list[str]:
@@ -44,6 +47,14 @@ def shortcomings(run: Run) -> list[str]:
         if name.split("/")[0] in have and (line := _under(asked, name, floor, known))
     ]
     return [*missing, *outdated, *floors]
+
+
+def rests_on(run: Run) -> list[str]:
+    """Return the suites that a recipe asks for, and which of them have imported figures only."""
+    found = read_evaluation(run)
+    ours = [score for score in (found.scores if found else ()) if score.weights in OURS and not score.figures]
+    measured = {score.suite for score in ours if score.origin.imported is None}
+    return [suite if suite in measured else f"{suite} (imported)" for suite in run.recipe.evaluation.suites]
 
 
 def _missing(asked: Evaluation, suite: str, scores: Sequence[Score]) -> str | None:
@@ -111,7 +122,7 @@ def _under(asked: Evaluation, name: str, floor: float | UnderBase, scores: Seque
         base = _figure(asked, of_suite, "/".join(task), metric, ("base",))
     except _NoFigureError as error:
         return f"{name}: of the base {error}; `notus evaluate --against base`"
-    if differs := _difference(ours, base):
+    if differs := difference(ours, base):
         return f"{name}: {differs}, so that they say nothing of each other; evaluate both alike"
     worse_by = way * (base.value - ours.value)
     if worse_by > floor.under_base:
@@ -120,22 +131,6 @@ def _under(asked: Evaluation, name: str, floor: float | UnderBase, scores: Seque
             f"{name} is {ours.value:.4g}, {worse_by:.2g} {side} the base's {base.value:.4g}, and the recipe allows "
             f"{floor.under_base:g}"
         )
-    return None
-
-
-def _difference(ours: Score, base: Score) -> str | None:
-    """Return in what the base was measured otherwise, as far as both files tell."""
-    judges = [score.origin.judge.model if score.origin.judge else None for score in (ours, base)]
-    told = {
-        "version of the task": (ours.version, base.version),
-        "revision of the data": (ours.dataset.revision, base.dataset.revision),
-        "judge": tuple(judges),
-    }
-    for what, (one, other) in told.items():
-        if None not in (one, other) and one != other:
-            return f"the base has another {what} ({other}, not {one})"
-    if ours.origin.of_2023 != base.origin.of_2023:
-        return "one is lm-eval's of 2023, and the base's or the model's is not"
     return None
 
 
@@ -172,7 +167,24 @@ def _that_counts(asked: Evaluation, named: Sequence[Score]) -> Score:
         raise _NoFigureError(f"there are several; name {either}")
     if first.limit is not None:
         raise _NoFigureError(f"measured on {first.limit:g} samples only; evaluate without a limit")
+    local = asked.benchmark_data.keys() & {first.task, *first.holds}  # then these rows are what is asked for
+    if first.suite == "leaderboard" and not is_whole(first) and not local:
+        raise _NoFigureError(
+            f"measured on {first.samples:,} samples, and the benchmark has {rows_of(first):,}; evaluate all of it"
+        )
+    if (judge := first.origin.judge) and judge.without_verdict > MOST_WITHOUT_VERDICT * _judgements(
+        first, judge
+    ):
+        raise _NoFigureError(
+            f"{judge.without_verdict:,} of {_judgements(first, judge):,} answers have no verdict; name another "
+            "annotator (alpaca_annotator) or judge, and evaluate again"
+        )
     if first.suite == "leaderboard" and first.origin.chat_template != asked.benchmark_chat_template:
         how = ("with", "without") if first.origin.chat_template else ("without", "with")
         raise _NoFigureError(f"measured {how[0]} the chat template, and the recipe asks for it {how[1]}")
     return first
+
+
+def _judgements(score: Score, judge: Judge) -> int:
+    """Return how many answers were judged; where the file does not say, those counted and those without a verdict."""
+    return judge.judgements or (score.samples or 0) + judge.without_verdict

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from modelcard.evaluation.benchmarks import AVERAGE, SHARES, TITLES
+from modelcard.facts.alike import difference
 from modelcard.facts.evaluation import Evaluation
 from modelcard.facts.scores import Score
 from recipe.evaluate.published import LEADERBOARD, benchmark_of
@@ -39,10 +40,10 @@ class Measured:
     cut: dict[str, tuple[int, int]]
 
     def of_base(self, score: Score) -> Score | None:
-        """Return the base's figure that one of ours can be held against."""
+        """Return the base's figure that one of ours can be held against: measured alike."""
         keys = ("task", "metric", "filter", "shots", "limit")
         for one in self.base:
-            if all(getattr(one, key) == getattr(score, key) for key in keys):
+            if all(getattr(one, key) == getattr(score, key) for key in keys) and not difference(score, one):
                 return one
         return None
 

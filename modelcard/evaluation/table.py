@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from modelcard.evaluation.benchmarks import ALPACA_EVAL_2, AVERAGE
 from modelcard.evaluation.measured import WHOSE, Measured, figure, in_percent, metric_name, title
+from modelcard.facts.alike import is_whole, rows_of
 from modelcard.facts.original import Published
 from modelcard.facts.scores import Score
-from modelcard.words import cell, joined
+from modelcard.words import cell, joined, plural
 from recipe.evaluate.published import benchmark_of
 from recipe.evaluate.subject import Weights
 
@@ -134,7 +135,9 @@ def compared(
 
 
 def published_name(score: Score) -> str | None:
-    """Return what a figure is called where it was published, if it is one of those."""
+    """Return what a figure is called where it was published, if it is one of those: of the whole benchmark."""
+    if not is_whole(score):
+        return None
     if score.task == AVERAGE or (score.task, score.metric) in (
         ("alpaca_eval", "win_rate"),
         ("mt_bench", "score"),
@@ -149,6 +152,9 @@ def name(score: Score) -> str:
     if score.task == AVERAGE:
         return "Average of the seven"
     benchmark = benchmark_of((score.task, score.metric, score.filter))
+    if rows_of(score) and score.limit is None and not is_whole(score):
+        local = "local " if (score.dataset.path or "").startswith("local:") else ""
+        return f"{title(score)} ({plural(score.samples or 0, f'{local}row')})"
     return (benchmark.name if benchmark else title(score)) + (
         f" (mean of {score.parts} parts)" if score.parts else ""
     )

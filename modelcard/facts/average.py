@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from modelcard.evaluation.benchmarks import AVERAGE, AVERAGE_METRIC
+from modelcard.facts.alike import is_whole
 from modelcard.facts.scores import By, Dataset, Score
 from recipe.evaluate.published import LEADERBOARD, MMLU_SUBJECTS, Benchmark
 
@@ -15,7 +16,8 @@ T = TypeVar("T")
 def leaderboard_averages(scores: Sequence[Score]) -> Iterator[Score]:
     """Yield the unweighted mean of the leaderboard's seven figures of each weights that have them all.
 
-    Figures of some samples only, of other shots or of some of MMLU's subjects make none.
+    Figures of some samples only, of fewer rows than the benchmark has, of other shots or of some of MMLU's subjects
+    make none.
     """
     for weights in dict.fromkeys(score.weights for score in scores):
         of_weights = [score for score in scores if score.weights == weights]
@@ -32,7 +34,7 @@ def _figure(benchmark: Benchmark, scores: Sequence[Score]) -> Score | None:
                 benchmark.shots,
                 None,
             )
-            if fits and score.limit is None and score.parts in (0, MMLU_SUBJECTS):
+            if fits and is_whole(score) and score.parts in (0, MMLU_SUBJECTS):
                 return score
     return None
 
@@ -55,6 +57,7 @@ def _mean(seven: Sequence[Score]) -> Score:
         version=None,
         higher_is_better=True,
         dataset=Dataset(None),
+        figures=tuple(seven),
         origin=replace(
             origins[0],
             suite=_alike([origin.suite for origin in origins]),

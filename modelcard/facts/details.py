@@ -1,12 +1,10 @@
 """What result files of Notus's own suites say beside figures: held-out pairs by source, answers, scores by category."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from modelcard.facts.harness import Part
-from modelcard.facts.origin import MEASURE
+from modelcard.facts.reading import MEASURE, Part, Reading
 from modelcard.facts.scores import Origin
 from recipe.errors import UserError
 
@@ -97,25 +95,25 @@ def read_details(content: Part, origin: Origin, path: Path) -> Details | None:
         path: Where it lies; held-out prompts and their answers lie beside it.
 
     Raises:
-        UserError: Something that belongs there is missing.
+        UserError: Something that belongs there is missing, or is not as Notus writes it.
     """
     about = content.get("notus")
     found = about.get("details") if isinstance(about, dict) else None
-    if not isinstance(found, dict) or not found:
+    if not found:
         return None
-    read = _Reading(origin.file)
-    heldout = _heldout(read, found) if origin.suite == "preference" else None
-    samples = path.with_name(SAMPLES)
+    read = Reading(origin.file, "its `details`", found)
+    heldout = _heldout(read) if origin.suite == "preference" else None
+    samples, cut = path.with_name(SAMPLES), read.count_or_none("cut")
     return Details(
         origin=origin,
         heldout=heldout,
         samples=_samples(samples, origin.file) if heldout and samples.is_file() else (),
         categories=tuple(
-            Category(*(read(one, key) for key in ("category", "questions", "score")))
-            for one in found.get("by_category") or []
+            Category(one.text("category"), one.count("questions"), one.number("score"))
+            for one in read.several("by_category")
         ),
-        reference=found.get("reference"),
-        cut=(found["cut"], read(found, "requests")) if found.get("cut") else None,
+        reference=read.text_or_none("reference"),
+        cut=(cut, read.count("requests")) if cut else None,
     )
 
 
@@ -124,47 +122,45 @@ def samples_files(files: list[Path]) -> list[Path]:
     return sorted({beside for path in files if (beside := path.with_name(SAMPLES)).is_file()})
 
 
-class _Reading:
-    """Values of one file's details, by keys."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-
-    def __call__(self, part: Part, key: str) -> Any:
-        if key not in part:
-            raise UserError(f"{self.file}: its details have no {key}; {MEASURE}")
-        return part[key]
-
-
-def _heldout(read: _Reading, found: Part) -> HeldOutPairs:
-    lengths = found.get("length_controlled") or {}
+def _heldout(read: Reading) -> HeldOutPairs:
+    lengths = read.inner_or_none("length_controlled")
     return HeldOutPairs(
-        pairs=read(found, "pairs"),
-        chosen_longer=read(found, "chosen_longer"),
-        longer=_of_length(read, lengths.get("chosen_longer")),
-        shorter=_of_length(read, lengths.get("chosen_shorter")),
+        pairs=read.count("pairs"),
+        chosen_longer=read.number("chosen_longer"),
+        longer=_of_length(lengths, "chosen_longer"),
+        shorter=_of_length(lengths, "chosen_shorter"),
         by_source=tuple(
             OfSource(
-                source=read(one, "source"),
-                pairs=read(one, "pairs"),
-                accuracy=Estimate(*read(one, "accuracy")),
-                margin=Estimate(*read(one, "margin")),
+                source=one.text_or_none("source"),
+                pairs=one.count("pairs"),
+                accuracy=Estimate(*one.bounded("accuracy")),
+                margin=Estimate(*one.bounded("margin")),
             )
-            for one in found.get("by_source") or []
+            for one in read.several("by_source")
         ),
     )
 
 
-def _of_length(read: _Reading, found: Part | None) -> OfLength | None:
-    return OfLength(read(found, "pairs"), read(found, "accuracy")) if found else None
+def _of_length(lengths: Reading | None, kind: str) -> OfLength | None:
+    found = lengths.inner_or_none(kind) if lengths else None
+    return OfLength(found.count("pairs"), found.number_or_none("accuracy")) if found else None
 
 
 def _samples(path: Path, file: str) -> tuple[Sample, ...]:
-    read = _Reading(file)
-    lines = path.read_text(encoding="utf-8").split("\n")
+    where = f"{path.name} beside {file}"
     try:
-        rows = [json.loads(line) for line in lines if line]
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path.name} beside {file}: not JSON ({error}); {MEASURE}") from None
-    keys = tuple(field.name for field in fields(Sample))
-    return tuple(Sample(*(read(row, key) for key in keys)) for row in rows)
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error}); {MEASURE}") from None
+    return tuple(_sample(Reading(where, "a row", row)) for row in rows)
+
+
+def _sample(row: Reading) -> Sample:
+    return Sample(
+        row.text_or_none("source"),
+        row.text("prompt"),
+        row.text("base"),
+        row.text("tuned"),
+        row.switch("base_cut"),
+        row.switch("tuned_cut"),
+    )

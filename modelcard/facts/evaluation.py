@@ -6,8 +6,9 @@ from pathlib import Path
 
 from modelcard.facts.average import leaderboard_averages
 from modelcard.facts.details import Details, read_details
-from modelcard.facts.harness import Part, read_scores
+from modelcard.facts.harness import read_scores
 from modelcard.facts.origin import by_hand, told
+from modelcard.facts.reading import Part
 from modelcard.facts.scores import Score
 from recipe.errors import UserError
 from recipe.evaluate.result import FOLDER, same
@@ -67,7 +68,7 @@ def read_evaluation(run: Run) -> Evaluation | None:
 def _read(path: Path, where: str) -> Part:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or endless
         raise UserError(f"{where}: not JSON ({error}); remove it, or evaluate again") from None
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict) or not all(isinstance(found, dict) for found in results.values()):

@@ -8,14 +8,15 @@ none, are averaged as the leaderboard did.
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
+from modelcard.facts.reading import MEASURE, Part, Reading, is_finite, is_number
 from modelcard.facts.scores import Dataset, Origin, Score
 from recipe.errors import UserError
 
-Part = dict[str, Any]
 Figures = dict[tuple[str, str], tuple[float, float | None]]
 MMLU_2023 = "hendrycksTest-"
+DATA = ("path", "config", "split", "revision")
 
 
 def read_scores(content: Part, origin: Origin) -> Iterator[Score]:
@@ -26,8 +27,9 @@ def read_scores(content: Part, origin: Origin) -> Iterator[Score]:
         origin: What it says of all of its figures.
 
     Raises:
-        UserError: A figure is not finite.
+        UserError: A figure is not finite, or what the file says of its tasks is not as it is written.
     """
+    _refuse_odd(content, origin.file)
     results: dict[str, Part] = content["results"]
     today = is_of_today(content)
     parts = {task: _leaves(content, task) for task in _groups(content)}
@@ -90,10 +92,11 @@ def _figures(
         metric, comma, by = key.partition(",")
         if bool(comma) != today or metric.endswith("_stderr") or not is_number(value):
             continue
-        if not math.isfinite(value):
-            raise UserError(f"{file}: {key} of {task} is {value}; evaluate again, or remove it")
+        if not is_finite(value):
+            said = value if isinstance(value, float) else "too large a number"
+            raise UserError(f"{file}: {key} of {task} is {said}; evaluate again, or remove it")
         stderr = found.get(f"{metric}_stderr{comma}{by}")
-        if not is_number(stderr) or not math.isfinite(stderr):  # "N/A", as it is of one sample
+        if not is_finite(stderr):  # "N/A", as it is of one sample
             stderr = None
         yield (metric, by or "none"), (value, stderr)
 
@@ -101,11 +104,6 @@ def _figures(
 def is_of_today(content: Part) -> bool:
     """Whether a result file is of lm-eval's 0.4, which has a filter beside each metric."""
     return any("," in key for found in content["results"].values() for key in found)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value of JSON's is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _part(content: Part, name: str, task: str) -> Part:
@@ -116,7 +114,21 @@ def _part(content: Part, name: str, task: str) -> Part:
 
 def _groups(content: Part) -> list[str]:
     found = content.get("group_subtasks")
-    return [task for task, parts in found.items() if parts] if isinstance(found, dict) else []
+    return [task for task in found if found[task]] if isinstance(found, dict) else []
+
+
+def _refuse_odd(content: Part, file: str) -> None:
+    """Refuse a file whose groups, or whose data by Notus's word, are none: they are taken as they are below."""
+    groups, data = content.get("group_subtasks"), _about(content).get("data")
+    for task, parts in groups.items() if isinstance(groups, dict) else ():
+        if parts and not (isinstance(parts, list) and all(isinstance(part, str) for part in parts)):
+            raise UserError(f"{file}: group_subtasks of {task} is not as lm-eval writes it; {MEASURE}")
+    if data is not None:
+        said = Reading(file, "its data", data)
+        for task in data:
+            of_task = said.inner(task)
+            for key in DATA:
+                of_task.text_or_none(key)
 
 
 def _below(content: Part, task: str, seen: tuple[str, ...] = ()) -> list[str]:
@@ -149,7 +161,7 @@ def _shots(content: Part, task: str) -> int | None:
     of_task = shots.get(task) if isinstance(shots, dict) else None
     of_all = config.get("num_fewshot") if isinstance(config, dict) else None
     for value in (of_task, _part(content, "configs", task).get("num_fewshot"), of_all):
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
 
@@ -168,7 +180,7 @@ def _samples(content: Part, tasks: list[str]) -> int | None:
 
 def _interval(content: Part, task: str, figure: str) -> tuple[float, float] | None:
     found = _part(_about(content), "intervals", task).get(figure)
-    if not isinstance(found, list) or len(found) != 2 or not all(map(is_number, found)):
+    if not isinstance(found, list) or len(found) != 2 or not all(map(is_finite, found)):
         return None
     return found[0], found[1]
 
@@ -182,7 +194,7 @@ def _dataset(content: Part, task: str, members: list[str]) -> Dataset:
         else [_part(_about(content), "data", one) or _configured(content, one) for one in members]
     )
     return Dataset(
-        *(_alike([part.get(key) for part in parts]) for key in ("path", "config", "split", "revision"))
+        *(_alike([value for part in parts if isinstance(value := part.get(key), str)]) for key in DATA)
     )
 
 

@@ -4,9 +4,10 @@ Files that Notus wrote say it in an object of their own, `notus`, by sha256. Of 
 lm-eval's own word is taken, by name.
 """
 
-from typing import Any
+from typing import TypeGuard, get_args
 
-from modelcard.facts.harness import Part, is_of_today
+from modelcard.facts.harness import is_of_today
+from modelcard.facts.reading import MEASURE, Part, Reading, is_finite
 from modelcard.facts.scores import By, Imported, Judge, Origin
 from recipe.errors import UserError
 from recipe.evaluate.result import FORMAT
@@ -15,7 +16,6 @@ from recipe.run import Run
 
 HARNESS = ("lm-evaluation-harness", "https://github.com/EleutherAI/lm-evaluation-harness")
 OF_2023 = ("lm-eval 0.3", "Open LLM Leaderboard of 2023")  # what such a file was before it was imported
-MEASURE = "measure again with `notus evaluate`, or remove it"
 
 
 def by_hand(content: Part, config: Part, weights: Weights, where: str) -> Origin:
@@ -27,7 +27,7 @@ def by_hand(content: Part, config: Part, weights: Weights, where: str) -> Origin
         by=By(HARNESS[0], str(version) if version else None, HARNESS[1]),
         judge=None,
         imported=None,
-        limit=config.get("limit"),
+        limit=limit if is_finite(limit := config.get("limit")) else None,
         chat_template=bool(content.get("chat_template")),
         of_2023=not is_of_today(content),
         file=where,
@@ -40,45 +40,46 @@ def told(run: Run, content: Part, config: Part, where: str) -> Origin:
     Raises:
         UserError: It is of other weights or of another recipe, or another Notus wrote it.
     """
-    about: Part = content["notus"]
-    if about.get("format") != FORMAT:
+    about = Reading(where, "its `notus`", content["notus"])
+    if (found := about.any("format")) != FORMAT:
+        raise UserError(f"{where}: format {found}, and not {FORMAT}: another Notus wrote it; {MEASURE}")
+    weights = about.text("weights")
+    if not is_weights(weights):
+        raise UserError(f"{where}: of the weights {weights!r}, which are none; {MEASURE}")
+    if about.any("science") != run.recipe.science_sha256:
         raise UserError(
-            f"{where}: format {about.get('format')}, and not {FORMAT}: another Notus wrote it; {MEASURE}"
+            f"{where}: of the recipe {about.any('recipe')} with another science than this run's; {MEASURE}"
         )
-    weights: Weights = _get(about, where, "weights")
-    if about.get("science") != run.recipe.science_sha256:
-        raise UserError(
-            f"{where}: of the recipe {about.get('recipe')} with another science than this run's; {MEASURE}"
-        )
-    if _get(about, where, "of") != Subject(run, weights).identity:
+    if about.any("of") != Subject(run, weights).identity:
         raise UserError(f"{where}: of other weights than this run's; {MEASURE}")
-    by, judge, imported = _get(about, where, "by"), about.get("judge"), about.get("imported")
+    by, judge, imported = about.inner("by"), about.inner_or_none("judge"), about.inner_or_none("imported")
+    was = imported.text("was") if imported else None
     return Origin(
-        suite=_get(about, where, "suite"),
+        suite=about.text("suite"),
         weights=weights,
-        by=By(_get(by, where, "name"), by.get("version"), by.get("url")),
-        judge=_judge(judge, where) if judge else None,
-        imported=Imported(_get(imported, where, "file"), _get(imported, where, "was")) if imported else None,
-        limit=about.get("limit", config.get("limit")),
+        by=By(by.text("name"), by.text_or_none("version"), by.text_or_none("url")),
+        judge=_judge(judge) if judge else None,
+        imported=Imported(imported.text("file"), was) if imported and was is not None else None,
+        limit=about.number_or_none("limit") or Reading(where, "its config", config).number_or_none("limit"),
         chat_template=bool(content.get("chat_template")),
-        of_2023=imported is not None and imported.get("was") in OF_2023,
+        of_2023=was in OF_2023,
         file=where,
     )
 
 
-def _judge(found: Part, where: str) -> Judge:
+def is_weights(name: str) -> TypeGuard[Weights]:
+    """Whether it is one of the weights that a run has."""
+    return name in get_args(Weights)
+
+
+def _judge(found: Reading) -> Judge:
     return Judge(
-        model=_get(found, where, "model"),
-        endpoint=found.get("endpoint"),
-        annotator=found.get("annotator"),
-        first=found.get("from"),
-        last=found.get("to"),
-        without_verdict=found.get("without_verdict") or 0,
-        answered_as=tuple(found.get("answered_as") or ()),
+        model=found.text("model"),
+        endpoint=found.text_or_none("endpoint"),
+        annotator=found.text_or_none("annotator"),
+        first=found.text_or_none("from"),
+        last=found.text_or_none("to"),
+        without_verdict=found.count_or_none("without_verdict") or 0,
+        judgements=found.count_or_none("judgements"),
+        answered_as=found.texts("answered_as"),
     )
-
-
-def _get(part: Part, where: str, key: str) -> Any:
-    if key not in part:
-        raise UserError(f"{where}: its `notus` has no {key}; {MEASURE}")
-    return part[key]

@@ -31,6 +31,8 @@ class Judge:
     without_verdict: int
     answered_as: tuple[str, ...] = ()
     """The names that its answers gave, if these say so: a name that was asked for may stand for another model."""
+    judgements: int | None = None
+    """How many there are; None where the file does not say."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Score:
         higher_is_better: None where the file does not say.
         dataset: What it was measured on.
         origin: What its file says of all of its figures.
+        figures: Those that it is the average of, if it is Notus's own.
     """
 
     task: str
@@ -119,6 +122,7 @@ class Score:
     higher_is_better: bool | None
     dataset: Dataset
     origin: Origin
+    figures: tuple["Score", ...] = ()
 
     @property
     def suite(self) -> str | None:

@@ -13,7 +13,7 @@ from recipe.disk import read_json, write_json
 from recipe.errors import UserError
 from recipe.evaluate.catalogue import Catalogue, Config, names_in, shipped
 from recipe.evaluate.harness import Harness
-from recipe.evaluate.published import LEADERBOARD, MMLU_SUBJECTS
+from recipe.evaluate.published import LEADERBOARD, MMLU_SUBJECTS, ROWS_AND_REQUESTS
 from recipe.evaluate.sources import Source, commit_of, hub_source, local_source, on_hub
 from recipe.evaluate.subject import Weights
 from recipe.evaluate.suite import Evaluating, Planned
@@ -34,15 +34,6 @@ REVISIONS = {  # of the data sets; EleutherAI/drop has none that we know
     "cais/mmlu": "c30699e8356da336a370243923dbaf21066bb9fe",
     "openai/gsm8k": "740312add88f781978c0658806c59bc2815b9866",
     "truthfulqa/truthful_qa": "741b8276f2d1982aa3d5b832d3ee81ed3b896490",
-}
-PUBLISHED = {  # rows, and requests of all of them: a question has as many as it has choices
-    "arc_challenge": (1_172, 4_687),
-    "hellaswag": (10_042, 4 * 10_042),
-    "mmlu": (14_042, 4 * 14_042),
-    "truthfulqa_mc2": (817, 5_882),
-    "winogrande": (1_267, 2 * 1_267),
-    "gsm8k": (1_319, 1_319),
-    "drop": (9_536, 9_536),
 }
 
 
@@ -132,7 +123,7 @@ def _planned(catalogue: Catalogue, asked: Asked, evaluation: Evaluation) -> Plan
     requests, exact = None, all(source.files for source in asked.sources.values())
     if exact:
         requests = _counted(catalogue, asked, limit)
-    elif published := PUBLISHED.get(benchmark.name):
+    elif published := ROWS_AND_REQUESTS.get(benchmark.name):
         requests = _scaled(benchmark.name, *published, limit)
     notes = [] if exact else ["about: as published; they are counted once the rows are here"]
     source = next(iter(asked.sources.values()))

@@ -26,7 +26,6 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._entries: dict[str, Mapping[str, Any]] = {}
-        self._used: dict[str, None] = {}
         if path.is_file():
             self._cut()
             self._read(path)
@@ -42,10 +41,7 @@ class Ledger:
 
     def find(self, key: str) -> Mapping[str, Any] | None:
         """Return what was kept by a key."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            self._used[key] = None
-        return entry
+        return self._entries.get(key)
 
     def add(self, key: str, entry: Mapping[str, Any]) -> None:
         """Keep an entry, once and for all: it is on the disk when this returns.
@@ -69,11 +65,13 @@ class Ledger:
                         file.truncate(begin)  # what another thread adds is not to go on in this line
                     raise
             self._entries[key] = dict(entry)
-            self._used[key] = None
 
-    def write_used(self, path: Path) -> None:
-        """Write what was added or found to a file of its own, in the order of keys: a ledger again."""
-        entries = ({"key": key, **self._entries[key]} for key in sorted(self._used))
+    def write_all(self, path: Path) -> None:
+        """Write all that was kept to a file of its own, in the order of keys: a ledger again.
+
+        What nobody asked for this time is in it too: another judge's answers were paid for, and may be asked for again.
+        """
+        entries = ({"key": key, **self._entries[key]} for key in sorted(self._entries))
         write_text(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
 
     def _cut(self) -> None:

@@ -40,6 +40,16 @@ LEADERBOARD = (
     Benchmark("DROP", (("drop", "f1", "none"),), 3),
 )
 """The tasks of November 2023, in the leaderboard's order."""
+ROWS_AND_REQUESTS = {
+    "arc_challenge": (1_172, 4_687),
+    "hellaswag": (10_042, 4 * 10_042),
+    "mmlu": (14_042, 4 * 14_042),
+    "truthfulqa_mc2": (817, 5_882),
+    "winogrande": (1_267, 2 * 1_267),
+    "gsm8k": (1_319, 1_319),
+    "drop": (9_536, 9_536),
+}
+"""By lm-eval's task of today, its rows and the requests of all of them: a question has as many as it has choices."""
 
 
 def benchmark_of(figure: Figure) -> Benchmark | None:

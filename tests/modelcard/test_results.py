@@ -100,7 +100,7 @@ def test_details_that_are_not_whole_name_what_is_missing(put: Put) -> None:
     path = Measured(run).preference()
     changed(path, details={"pairs": 64})
     with pytest.raises(
-        UserError, match=r"^eval/preference/adapter/heldout\.json: its details have no chosen_longer"
+        UserError, match=r"^eval/preference/adapter/heldout\.json: its `details` has no chosen_longer"
     ):
         read_evaluation(run)
 
@@ -141,6 +141,18 @@ def test_of_some_samples_or_other_shots_there_is_no_average(put: Put) -> None:
     assert not [score for score in evaluation(run).scores if score.task == "open_llm_leaderboard"]
 
 
+def test_of_fewer_rows_than_the_benchmark_has_there_is_no_average(put: Put) -> None:
+    """Few local rows of one's own go by the benchmark's name, and are not it."""
+    run = put()
+    arc, *_ = Measured(run).leaderboard()
+    content = json.loads(arc.read_text())
+    for rows, averages in ((1172, 1), (6, 0)):
+        content["n-samples"]["arc_challenge"] = {"original": rows, "effective": rows}
+        arc.write_text(json.dumps(content))
+        found = [score for score in evaluation(run).scores if score.task == "open_llm_leaderboard"]
+        assert len(found) == averages
+
+
 def test_figures_of_2023_have_an_average_too(put: Put) -> None:
     content = lm_eval.of_2023()
     shots = {"arc_challenge": 25, "hellaswag": 10, "winogrande": 5, "gsm8k": 5, "drop": 3, "truthfulqa_mc": 0}
@@ -179,7 +191,7 @@ def test_the_leaderboard_s_seven_are_the_published_ones() -> None:
             {"format": "notus-evaluation-9"},
             "format notus-evaluation-9, and not notus-evaluation-1: another Notus",
         ),
-        ({"by": {}}, "its `notus` has no name; measure again"),
+        ({"by": {}}, "its `notus`'s by has no name; measure again"),
     ],
 )
 def test_results_of_another_model_or_recipe_are_refused(put: Put, about: dict[str, Any], said: str) -> None:

@@ -126,6 +126,59 @@ def test_figures_of_other_shots_have_no_published_ones_beside_them(put: Put) -> 
     assert "Average" not in said
 
 
+def test_figures_of_few_local_rows_say_so_and_have_no_published_ones_beside_them(put: Put) -> None:
+    run = put()
+    arc, *_ = Measured(run).leaderboard()
+    alpaca, _ = Measured(run).chat()
+    content = json.loads(arc.read_text())
+    content["n-samples"]["arc_challenge"] = {"original": 6, "effective": 6}
+    content["notus"]["data"]["arc_challenge"]["path"] = "local:rows.jsonl"
+    arc.write_text(json.dumps(content))
+    content = json.loads(alpaca.read_text())
+    content["n-samples"]["alpaca_eval"]["effective"] = 20
+    alpaca.write_text(json.dumps(content))
+    card = render(full_size(read_facts(run)), "adapter")
+    said = section(card, "Open LLM Leaderboard")
+    assert "| ARC (challenge) (6 local rows) | 25 | acc_norm | 64.25 ± 1.40 | - | - |" in said
+    assert "| ARC (challenge) (6 local rows) | 25 | acc | 61.26 ± 1.42 |" in said
+    assert "Average" not in said
+    assert "| AlpacaEval, 20 answers | win rate, % | 88.31 ± 1.12 | - | - |" in section(card, "Chat")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("versions", {"arc_challenge": 2}),
+        ("chat_template", "{{ messages }}"),
+        ("n-samples", {"arc_challenge": {"original": 6, "effective": 6}}),
+        ("notus", {"data": {"arc_challenge": {"path": "allenai/ai2_arc", "revision": "f" * 40}}}),
+    ],
+)
+def test_a_base_that_was_measured_otherwise_is_not_beside_it(put: Put, part: str, value: Any) -> None:
+    run = put()
+    everything(run)
+    path = run.path("eval", "leaderboard", "base", "arc_challenge.json")
+    content = json.loads(path.read_text())
+    content[part] = content[part] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(content))
+    said = section(render(read_facts(run), "adapter"), "Open LLM Leaderboard")
+    assert "| ARC | 25 | acc_norm | 64.25 ± 1.40 | - |" in said
+    assert "| HellaSwag | 10 | acc_norm | 84.61 ± 0.36 | 83.41 ± 0.36 |" in said
+    assert "| **Average of the seven** |  |  | **55.51 ± 0.39** | **-** |" in said
+
+
+def test_a_base_that_another_judge_judged_is_not_beside_it(put: Put) -> None:
+    run = put()
+    everything(run)
+    path = run.path("eval", "chat", "base", "alpaca_eval.json")
+    content = json.loads(path.read_text())
+    content["notus"]["judge"]["model"] = "gpt-5"
+    path.write_text(json.dumps(content))
+    said = section(render(read_facts(run), "adapter"), "Chat")
+    assert "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | - |" in said
+    assert "| MT-Bench | score, 1 to 10 | 7.06 | 6.94 |" in said
+
+
 def test_chat_names_its_judges(put: Put) -> None:
     run = put()
     everything(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from publish.evaluated import shortcomings
+from publish.evaluated import rests_on, shortcomings
 from recipe.errors import UserError
 from recipe.evaluate.stage import evaluation
 from recipe.load import load_recipe
@@ -150,6 +150,51 @@ def test_some_samples_are_not_enough(asking: ASKING) -> None:
     assert shortcomings(asking("evaluate=[leaderboard]")) == [
         "leaderboard evaluated on some samples only; evaluate without a limit"
     ]
+
+
+def test_few_rows_are_not_the_benchmark_unless_the_recipe_names_them(asking: ASKING, tmp_path: Path) -> None:
+    floor = "floors={leaderboard/arc_challenge/acc_norm: 0.1}"
+    run = asking(floor)
+    path = next(path for path in Measured(run).leaderboard() if path.stem == "arc_challenge")
+    changed(path, "n-samples", "arc_challenge", {"original": 6, "effective": 6})
+    assert shortcomings(recorded(run)) == [
+        "leaderboard/arc_challenge/acc_norm: measured on 6 samples, and the benchmark has 1,172; evaluate all of it"
+    ]
+    (tmp_path / "rows.jsonl").write_text("{}")
+    run = asking(floor, f"benchmark_data={{arc_challenge: {tmp_path / 'rows.jsonl'}}}")
+    assert shortcomings(recorded(run)) == []
+
+
+@pytest.mark.parametrize("judgements", [None, 805])
+def test_answers_without_a_verdict_meet_no_floor_where_they_are_many(
+    asking: ASKING, judgements: int | None
+) -> None:
+    run = asking("floors={chat/alpaca_eval/win_rate: 50}")
+    path, _ = Measured(run).chat()
+    many = (
+        "chat/alpaca_eval/win_rate: 41 of 805 answers have no verdict; name another annotator (alpaca_annotator) "
+        "or judge, and evaluate again"
+    )
+    cases: list[tuple[int, list[str]]] = [(40, []), (41, [many])]
+    for without, said in cases:
+        content = json.loads(path.read_text())
+        content["notus"]["judge"] |= {"without_verdict": without, "judgements": judgements}
+        content["n-samples"]["alpaca_eval"]["effective"] = 805 - without
+        path.write_text(json.dumps(content))
+        run.forget("evaluate-chat")
+        assert shortcomings(recorded(run)) == said
+
+
+def test_suites_that_rest_on_imported_figures_are_told(asking: ASKING) -> None:
+    run = asking("evaluate=[leaderboard, preference]", "floors={chat/mt_bench/score: 5}")
+    for path in Measured(run).leaderboard():
+        imported(run, path)
+    Measured(run).preference()
+    paths = Measured(run).chat()
+    imported(run, paths[0])  # the other one is not
+    recorded(run)
+    assert shortcomings(run) == []
+    assert rests_on(run) == ["leaderboard (imported)", "preference", "chat"]
 
 
 def test_other_examples_in_the_prompt_are_not_the_leaderboards(asking: ASKING) -> None:

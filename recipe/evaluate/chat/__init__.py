@@ -113,6 +113,6 @@ def _measure(evaluating: Evaluating, client: Client) -> dict[str, object]:
         one.answer(answers)
     answers.unload()
     said: dict[str, object] = {one.name: one.result(judge) for one in benchmarks}
-    answers.ledger.write_used(evaluating.out / ANSWERS)
-    judge.ledger.write_used(evaluating.out / JUDGEMENTS)
+    answers.ledger.write_all(evaluating.out / ANSWERS)
+    judge.ledger.write_all(evaluating.out / JUDGEMENTS)
     return said

@@ -267,6 +267,7 @@ def _judge(judge: Judge, judged: Sequence[Judged[Any]], annotator: str, without:
         "from": days[0] if days else None,
         "to": days[-1] if days else None,
         "annotator": annotator,
+        "judgements": len(judged),
         "without_verdict": without,
     }
 

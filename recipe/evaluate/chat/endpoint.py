@@ -78,16 +78,23 @@ def endpoint_of(evaluation: Evaluation) -> Endpoint:
 def _key() -> str:
     """Return the key of the environment, or of the file that it names."""
     if key := os.environ.get(KEY, "").strip():
-        return key
+        return _sound(key, KEY)
     if place := os.environ.get(KEY_PATH):
         try:
             key = Path(place).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"chat: {KEY_PATH} names {place}, which can't be read ({error})") from None
         if key:
-            return key
+            return _sound(key, f"{KEY_PATH} names {place}, which")
         raise UserError(f"chat: {KEY_PATH} names {place}, which is empty; write the judge's key into it")
     raise UserError(
         f"chat: no key for the judge; set {KEY}, or {KEY_PATH} to a file that holds it (any word, if the endpoint asks "
         "for none)"
     )
+
+
+def _sound(key: str, what: str) -> str:
+    """Return a key that can stand in a request's header; it is not repeated where it can't."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise UserError(f"chat: {what} holds characters that no key has; set it to the key alone, in one line")

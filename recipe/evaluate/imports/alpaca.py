@@ -73,6 +73,7 @@ def take_annotations(source: Source, asked: Asked) -> Found:
         "annotator": annotator,
         "from": dates[0][:10] if dates else None,
         "to": dates[-1][:10] if dates else None,
+        "judgements": len(rows),
         "without_verdict": len(rows) - found["n_total"],
     }
     return Found(

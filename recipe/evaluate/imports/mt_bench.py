@@ -88,6 +88,7 @@ def take(source: Source, asked: Asked) -> Found:
             "annotator": "single-v1",
             "from": _day(times[0]) if times else None,
             "to": _day(times[-1]) if times else None,
+            "judgements": len(rows),
             "without_verdict": len(rows) - len(scored),
         },
         details={"called": name, "by_category": _by_category(scored)},

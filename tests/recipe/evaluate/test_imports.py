@@ -460,7 +460,7 @@ def test_annotations(bring: Import, run: Run) -> None:
     assert about["limit"] == 8  # of 805
     assert about["judge"] == {
         "model": "alpaca_eval_gpt4", "annotator": "alpaca_eval_gpt4", "endpoint": None, "from": "2098-05-01",
-        "to": "2098-05-08", "without_verdict": 2,
+        "to": "2098-05-08", "without_verdict": 2, "judgements": 8,
     }  # fmt: skip
     details = about["details"]
     assert (details["reference"], details["wins"], details["losses"]) == ("text_davinci_003", 2, 2)

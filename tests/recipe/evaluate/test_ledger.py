@@ -47,6 +47,20 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_takes_more(tmp_path: Path
         assert len(Ledger(path)) == len(cut)
 
 
+def test_what_one_judge_said_is_kept_while_another_is_asked(tmp_path: Path) -> None:
+    """A recipe that goes from one judge to another and back pays for each once."""
+    finished = tmp_path / "finished.jsonl"
+    for number, judge in enumerate("ABA"):
+        ledger = Ledger(tmp_path / f"kept-{number}.jsonl", finished)
+        assert (ledger.find(judge) is None) == (number < 2)
+        ledger.add(judge, {"text": f"by {judge}"})
+        ledger.write_all(finished)
+    assert finished.read_text().splitlines() == [
+        '{"key": "A", "text": "by A"}',
+        '{"key": "B", "text": "by B"}',
+    ]
+
+
 def test_a_line_that_is_no_entry_is_as_if_it_had_not_been_written(tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     path.write_text('{"key": "a", "answer": 1}\n\0\0\0\n[1]\n{"answer": 2}\n{"key": "b", "answer": 3}\n')

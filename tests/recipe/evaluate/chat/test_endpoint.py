@@ -76,6 +76,20 @@ def test_a_key_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert endpoint_of(PLACED).key == "sk-of-the-environment"
 
 
+@pytest.mark.parametrize("key", ["sk-se\ncret", "sk-s\u00e9cret", "sk-\udcffsecret", "sk\tsecret"])
+def test_a_key_that_no_header_takes_is_not_repeated(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    wrong = "holds characters that no key has; set it to the key alone, in one line"
+    assert mistake(PLACED) == f"chat: OPENAI_API_KEY {wrong}"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    file = tmp_path / "key"
+    file.write_text("sk-se\ncret")
+    monkeypatch.setenv("NOTUS_JUDGE_KEY_PATH", str(file))
+    assert mistake(PLACED) == f"chat: NOTUS_JUDGE_KEY_PATH names {file}, which {wrong}"
+
+
 def test_nothing_secret_is_told_or_kept() -> None:
     endpoint = Endpoint("gpt-4", "https://me:pa55@api.example.com:8443/v1?token=t0k3n", "sk-1")
     assert endpoint.host == "api.example.com:8443"
