@@ -16,6 +16,7 @@ from publish.retry import PatientHub
 from recipe.code import Code, code_of, commit_of_tag
 from recipe.disk import file_sha256
 from recipe.errors import UserError
+from recipe.evaluate.stage import suite_of
 from recipe.made_by import image
 from recipe.run import Run, Stage
 
@@ -109,7 +110,7 @@ def complete(wanted: Candidate) -> str:
     if wrong:
         raise UserError(
             f"{wanted.run.folder}: {few(wrong)} not done or not up to date, and a release makes no model; "
-            f"`notus merge` does"
+            + ("`notus evaluate` does" if all(map(suite_of, wrong)) else "`notus card` does")
         )
     return f"{', '.join(stage.name for stage in wanted.making)} up to date"
 

@@ -121,7 +121,7 @@ def _under(asked: Evaluation, name: str, floor: float | UnderBase, scores: Seque
     try:
         base = _figure(asked, of_suite, "/".join(task), metric, ("base",))
     except _NoFigureError as error:
-        return f"{name}: of the base {error}; `notus evaluate --against base`"
+        return f"{name}: of the base {error}; `notus evaluate RECIPE --suite {suite} --against base`"
     if differs := difference(ours, base):
         return f"{name}: {differs}, so that they say nothing of each other; evaluate both alike"
     worse_by = way * (base.value - ours.value)

@@ -19,6 +19,8 @@ METRICS = {
     ("mt_bench", "second_turn"): "second turn",
 }
 
+COUNTED = {"alpaca_eval": "answers", "mt_bench": "questions"}
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -46,7 +48,7 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
         found,
         {
             "benchmark": lambda score: (
-                title(score) + (f", {score.samples:,} answers" if _is_counted(score) else "")
+                title(score) + (f", {score.samples:,} {COUNTED[score.task]}" if _is_counted(score) else "")
             ),
             "metric": lambda score: METRICS[score.task, score.metric],
         },
@@ -68,8 +70,8 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
 
 
 def _is_counted(score: Score) -> bool:
-    """Whether it says how many answers it is of; MT-Bench's are counted by category."""
-    return score.samples is not None and score.task == "alpaca_eval"
+    """Whether it says of how many it is; once for each benchmark."""
+    return score.samples is not None and score.metric not in {"first_turn", "second_turn"}
 
 
 def _judge(judge: Judge) -> str:
@@ -78,7 +80,7 @@ def _judge(judge: Judge) -> str:
     parts = [
         f"`{judge.model}`" + (f" (which answered as {named})" if named else ""),
         f" at `{judge.endpoint}`" if judge.endpoint else "",
-        f" by the annotator `{judge.annotator}`" if judge.annotator else "",
+        f" by the annotator `{judge.annotator}`" if judge.annotator not in {None, judge.model} else "",
         f", {' to '.join(days)}" if days else "",
         f", {plural(judge.without_verdict, 'judgement')} without a verdict" if judge.without_verdict else "",
     ]

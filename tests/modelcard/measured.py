@@ -97,7 +97,7 @@ class Measured:
         bench = figures(
             "mt_bench",
             {"score": (score, None), "first_turn": (score + 0.2, None), "second_turn": (score - 0.2, None)},
-            samples=160,
+            samples=80,
         )
         categories = (
             "writing",

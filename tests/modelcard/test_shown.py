@@ -176,7 +176,7 @@ def test_a_base_that_another_judge_judged_is_not_beside_it(put: Put) -> None:
     path.write_text(json.dumps(content))
     said = section(render(read_facts(run), "adapter"), "Chat")
     assert "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | - |" in said
-    assert "| MT-Bench | score, 1 to 10 | 7.06 | 6.94 |" in said
+    assert "| MT-Bench, 80 questions | score, 1 to 10 | 7.06 | 6.94 |" in said
 
 
 def test_chat_names_its_judges(put: Put) -> None:
@@ -186,7 +186,7 @@ def test_chat_names_its_judges(put: Put) -> None:
     for line in (
         "| AlpacaEval, 802 answers | win rate, % | 88.31 ± 1.12 | 87.11 ± 1.12 | 91.42 | 90.60 |",
         "AlpacaEval's win rate is that over the answers of `text_davinci_003`.",
-        "| MT-Bench | score, 1 to 10 | 7.06 | 6.94 | 7.30 | 7.34 |",
+        "| MT-Bench, 80 questions | score, 1 to 10 | 7.06 | 6.94 | 7.30 | 7.34 |",
         "| MT-Bench | second turn | 6.86 | 6.74 | - | - |",
         "AlpacaEval by `gpt-4` (which answered as `gpt-4-0613`) at `api.openai.com` by the annotator "
         "`alpaca_eval_gpt4`, 2026-03-02 to 2026-03-03, 3 judgements without a verdict; MT-Bench by `gpt-4` (which",

@@ -129,7 +129,7 @@ def test_a_floor_under_the_base_needs_the_base(asking: ASKING) -> None:
     Measured(run).leaderboard()
     [line] = shortcomings(recorded(run))
     assert line.startswith("leaderboard/mmlu/acc: of the base no such figure")
-    assert "`notus evaluate --against base`" in line
+    assert "`notus evaluate RECIPE --suite leaderboard --against base`" in line
 
 
 @pytest.mark.parametrize(

@@ -178,10 +178,11 @@ class MTBench:
         grades = mt_bench.graded(self.questions, judged)
         _write_rows(self.evaluating.out / "grades.jsonl", [self._row(one, judge) for one in grades])
         found = mt_bench.figures(grades)
+        graded = {one.question.id for one in grades if one.score is not None}
         write_result(
             self.evaluating.out,
             self.name,
-            figures(self.name, found, samples=len(self.questions)),
+            figures(self.name, found, samples=len(graded)),
             self.evaluating,
             by={
                 "name": "Notus, by FastChat's protocol",
@@ -211,7 +212,8 @@ class MTBench:
             if name in found
         )
         told = _told(without, self.written)
-        return f"score {value:.2f}{spread} of 10 ({turns}), {len(self.questions):,} questions{told}"
+        of = f"{len(graded):,} of {len(self.questions):,} questions"
+        return f"score {value:.2f}{spread} of 10 ({turns}), {of}{told}"
 
     def _row(self, one: mt_bench.Graded, judge: Judge) -> dict[str, Any]:
         """Return a grade as FastChat writes it, who asks for a grade of -1 where there is none."""
@@ -220,7 +222,7 @@ class MTBench:
             "question_id": one.question.id,
             "category": one.question.category,
             "turn": one.turn,
-            "judge": [judge.endpoint.model, grading.name],
+            "judge": [_placeless(judge.endpoint.model), grading.name],
             "judgment": one.judged.text,
             "score": -1 if one.score is None else one.score,
             "at": one.judged.at,
@@ -261,8 +263,8 @@ def _told(without: int, written: dict[str, Any]) -> str:
 def _judge(judge: Judge, judged: Sequence[Judged[Any]], annotator: str, without: int) -> dict[str, Any]:
     days = sorted(one.at[:10] for one in judged)
     return {
-        "model": judge.endpoint.model,
-        "answered_as": sorted({one.model for one in judged}),
+        "model": _placeless(judge.endpoint.model),
+        "answered_as": sorted({_placeless(one.model) for one in judged}),
         "endpoint": judge.endpoint.host,
         "from": days[0] if days else None,
         "to": days[-1] if days else None,
@@ -270,6 +272,11 @@ def _judge(judge: Judge, judged: Sequence[Judged[Any]], annotator: str, without:
         "judgements": len(judged),
         "without_verdict": without,
     }
+
+
+def _placeless(model: str) -> str:
+    """Return a judge's name; of one that a server of one's own calls by its folder, the folder's."""
+    return Path(model).name if model.startswith(("/", "~", "./", "../")) else model
 
 
 def _written(decoding: Decoding, answers: KeptAnswers, cut: int) -> dict[str, Any]:

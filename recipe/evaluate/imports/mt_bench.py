@@ -66,7 +66,7 @@ def take(source: Source, asked: Asked) -> Found:
     if not all(turns.values()):
         raise UserError(f"{source}: {name} has no score of one of the two turns; judge again")
     parts = {"score": scored, "first_turn": turns[1], "second_turn": turns[2]}
-    questions = len({row["question_id"] for row in rows})
+    questions = len({row["question_id"] for row in scored})
     content = figures(
         TASK, {name: (_mean(part), _stderr(part)) for name, part in parts.items()}, samples=questions
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recipe.errors import UserError
+from recipe.evaluate.chat import benchmarks
 from recipe.evaluate.chat.endpoint import Endpoint, endpoint_of
 from recipe.evaluation import Evaluation
 
@@ -98,3 +99,11 @@ def test_nothing_secret_is_told_or_kept() -> None:
         assert secret not in told
     assert "sk-1" not in repr(endpoint)
     assert endpoint.without_key("sk-1 is\n wrong") == "*** is wrong"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("gpt-4-0613", "gpt-4-0613"), ("org/model", "org/model"), ("/home/me/judge", "judge"), ("./a/b", "b")],
+)
+def test_a_judge_that_is_a_folder_is_called_by_its_last_name(name: str, said: str) -> None:
+    assert benchmarks._placeless(name) == said
