@@ -115,6 +115,14 @@ def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def settled(run: Path) -> int:
+    """Return the last step that a run has a checkpoint of, once the one that is being written is there."""
+    step = -1
+    while step != (step := step_of(run)):
+        time.sleep(1)
+    return step
+
+
 def assert_it_ends_as_one_machine_does(cable: Cable, both: Both, step: int, alone: bytes) -> None:
     """Check that training goes on from a step on to its end, and to the adapter of an undisturbed run."""
     zero, one = ends(cable, both, 120)
@@ -237,7 +245,7 @@ def test_with_restarts_ranks_that_are_lost_are_started_again_and_a_node_that_is_
     wait_for_step(both, step + 3)
     both[1].signal(signal.SIGKILL)
     both[1].process.wait()
-    step = step_of(both[0].run)
+    step = settled(both[0].run)
     both = (both[0], start_one(1, *options))
     assert_it_ends_as_one_machine_does(cable, both, step, alone)
 
