@@ -19,7 +19,7 @@ METRICS = {
     ("mt_bench", "second_turn"): "second turn",
 }
 
-COUNTED = {"alpaca_eval": "answers", "mt_bench": "questions"}
+COUNTED = {"alpaca_eval": "answer", "mt_bench": "question"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
         known,
         found,
         {
-            "benchmark": lambda score: (
-                title(score) + (f", {score.samples:,} {COUNTED[score.task]}" if _is_counted(score) else "")
-            ),
+            "benchmark": lambda score: title(score) + _count(score),
             "metric": lambda score: METRICS[score.task, score.metric],
         },
         beside,
@@ -69,9 +67,11 @@ def chat(found: Measured, kind: Weights, beside: Published | None, details: Sequ
     )
 
 
-def _is_counted(score: Score) -> bool:
-    """Whether it says of how many it is; once for each benchmark."""
-    return score.samples is not None and score.metric not in {"first_turn", "second_turn"}
+def _count(score: Score) -> str:
+    """Return of how many it is; once for each benchmark."""
+    if score.samples is None or score.metric in {"first_turn", "second_turn"}:
+        return ""
+    return f", {plural(score.samples, COUNTED[score.task])}"
 
 
 def _judge(judge: Judge) -> str:
