@@ -126,6 +126,11 @@ class Phase:
         }
 
     @property
+    def judges(self) -> bool:
+        """Whether benchmarks' data or a judge are asked for elsewhere."""
+        return self.online and self.arguments[0] == "evaluate"
+
+    @property
     def signs(self) -> bool:
         """Whether it makes the release, and so has the key."""
         return self.arguments[0] in {"publish", "release", "run"}
@@ -251,7 +256,7 @@ def _job(
         environment |= OFFLINE
     inside |= secrets
     environment |= {WHERE_SECRETS_LIE[path]: path for path in secrets}
-    if "hub" in _sources(order.recipe) or (phase.arguments[0] == "evaluate" and phase.online):
+    if phase.judges or "hub" in _sources(order.recipe):
         environment["HF_HUB_CACHE"] = str(whole_path(hub_cache()))
     if order.nodes.restarts:
         environment["PET_MAX_RESTARTS"] = str(order.nodes.restarts)
@@ -279,7 +284,7 @@ def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict
     with ExitStack() as stack:
         if phase.online and (token := stack.enter_context(token_file(user))):
             found[TOKEN] = token
-        if phase.online and phase.arguments[0] == "evaluate" and (judge_key := _judge_key()):
+        if phase.judges and (judge_key := _judge_key()):
             found[JUDGE_KEY] = stack.enter_context(secret_file(judge_key, user))
         if phase.signs and order.key:
             found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
@@ -306,7 +311,7 @@ def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, boo
     mounts = {made(order.run, user, "--run"): True}
     if "--hub-root" in phase.arguments and order.hub == "local":
         mounts[made(order.hub_root, user, "--hub-root")] = True
-    if "hub" in _sources(order.recipe) or (phase.arguments[0] == "evaluate" and phase.online):
+    if phase.judges or "hub" in _sources(order.recipe):
         mounts[made(hub_cache(), user, "HF_HUB_CACHE")] = phase.online
     if phase.gpus:
         mounts[made(compiled_cache(), user, "XDG_CACHE_HOME")] = True

@@ -13,9 +13,9 @@ from typing import Any
 from modelcard.facts.reading import MEASURE, Part, Reading, is_finite, is_number
 from modelcard.facts.scores import Dataset, Origin, Score
 from recipe.errors import UserError
+from recipe.evaluate.published import MMLU_2023
 
 Figures = dict[tuple[str, str], tuple[float, float | None]]
-MMLU_2023 = "hendrycksTest-"
 DATA = ("path", "config", "split", "revision")
 
 
@@ -35,7 +35,7 @@ def read_scores(content: Part, origin: Origin) -> Iterator[Score]:
     parts = {task: _leaves(content, task) for task in _groups(content)}
     figures = {task: dict(_figures(found, today, origin.file, task)) for task, found in results.items()}
     hidden = {part for task in parts if figures.get(task) for part in _below(content, task)}
-    of_mmlu = [task for task in results if task.startswith(MMLU_2023)] if not today else []
+    of_mmlu = [task for task in results if task.startswith(f"{MMLU_2023}-")] if not today else []
     hidden |= set(of_mmlu)
     for task, of_task in figures.items():
         if task in hidden:
@@ -68,7 +68,7 @@ def _mmlu(content: Part, figures: dict[str, Figures], origin: Origin) -> Iterato
     for metric, by in sorted(shared):
         values = [found[metric, by][0] for found in figures.values()]
         yield Score(
-            task="hendrycksTest",
+            task=MMLU_2023,
             parts=len(values),
             holds=_holds(content, list(figures)),
             metric=metric,

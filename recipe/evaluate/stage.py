@@ -15,12 +15,10 @@ from recipe.progress import Reporter
 from recipe.run import Run, Stage
 from recipe.schema import Recipe, canonical_sha256, whole_path
 
-PREFIX = "evaluate-"
-
 
 def name_of(suite: str, weights: Weights) -> str:
     """Return the name of a stage: `evaluate-smoke`, `evaluate-smoke-base`."""
-    return PREFIX + suite + ("" if weights == "adapter" else f"-{weights}")
+    return f"evaluate-{suite}" + ("" if weights == "adapter" else f"-{weights}")
 
 
 def evaluation(suite: str, weights: Weights = "adapter", *, yes: bool = False) -> Stage:

@@ -2,8 +2,8 @@
 
 They ask what the embedded feedback teaches, with questions that are in no training set: `smoke_reply` for the most
 likely of three ways to begin an answer, of like length, of which one is helpful; `smoke_answer` for an answer, and
-whether the right words are in it. A model that has learnt nothing finds about one helpful beginning in three, and none
-of the words; what preference tuning did to the embedded model is seen.
+whether the right words are in it. A model that has learnt nothing finds about one helpful beginning in three; what
+preference tuning did to the embedded model is seen.
 """
 
 from pathlib import Path
