@@ -29,6 +29,7 @@ from container.room import hub_cache
 from publish.keys import password
 from recipe.code import TAGGED, commit_of_tag
 from recipe.errors import UserError
+from recipe.evaluate.judge_key import KEY_PATH, judge_key
 from recipe.evaluate.stage import evaluations_of
 from recipe.evaluate.suite import SUITES
 from recipe.load import build_recipe, dump_resolved
@@ -44,7 +45,7 @@ TOKEN, JUDGE_KEY = "/run/secrets/hf_token", "/run/secrets/judge_key"
 SIGNING_KEY, SIGNING_PASSWORD = "/run/secrets/signing_key", "/run/secrets/signing_password"
 WHERE_SECRETS_LIE = {  # the variables that lead to them
     TOKEN: "HF_TOKEN_PATH",
-    JUDGE_KEY: "NOTUS_JUDGE_KEY_PATH",
+    JUDGE_KEY: KEY_PATH,
     SIGNING_KEY: "NOTUS_SIGNING_KEY",
     SIGNING_PASSWORD: "NOTUS_SIGNING_PASSWORD_PATH",
 }
@@ -284,26 +285,13 @@ def _secrets(order: Order, phase: Phase, user: tuple[int, int]) -> Iterator[dict
     with ExitStack() as stack:
         if phase.online and (token := stack.enter_context(token_file(user))):
             found[TOKEN] = token
-        if phase.judges and (judge_key := _judge_key()):
-            found[JUDGE_KEY] = stack.enter_context(secret_file(judge_key, user))
+        if phase.judges and (key := judge_key()):
+            found[JUDGE_KEY] = stack.enter_context(secret_file(key.encode(), user))
         if phase.signs and order.key:
             found[SIGNING_KEY] = stack.enter_context(secret_file(order.key.read_bytes(), user))
             if secret := password():
                 found[SIGNING_PASSWORD] = stack.enter_context(secret_file(secret, user))
         yield found
-
-
-def _judge_key() -> bytes | None:
-    """Return the judge's key: of the environment, or of the file that it names; None: there is none."""
-    if key := os.environ.get("OPENAI_API_KEY"):
-        return key.encode()
-    place = os.environ.get(WHERE_SECRETS_LIE[JUDGE_KEY])
-    try:
-        return Path(place).read_bytes() if place else None
-    except OSError as error:
-        raise UserError(
-            f"{WHERE_SECRETS_LIE[JUDGE_KEY]} names {place}, which can't be read ({error.strerror})"
-        ) from None
 
 
 def _mounts(order: Order, phase: Phase, user: tuple[int, int]) -> dict[Path, bool]:

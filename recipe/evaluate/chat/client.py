@@ -17,7 +17,8 @@ import openai
 
 from recipe.errors import UserError
 from recipe.evaluate.chat.crew import StoppedError
-from recipe.evaluate.chat.endpoint import KEY, Endpoint
+from recipe.evaluate.chat.endpoint import Endpoint
+from recipe.evaluate.judge_key import KEY
 from recipe.progress import Bar
 from recipe.waiting import asked_to_wait, patience_seconds, wait_before
 

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from recipe.errors import UserError
+from recipe.evaluate.judge_key import KEY, KEY_PATH, judge_key
 from recipe.evaluation import Evaluation
 
-URL, KEY, KEY_PATH = "OPENAI_BASE_URL", "OPENAI_API_KEY", "NOTUS_JUDGE_KEY_PATH"
+URL = "OPENAI_BASE_URL"
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,14 @@ def endpoint_of(evaluation: Evaluation) -> Endpoint:
 
 
 def _key() -> str:
-    """Return the key of the environment, or of the file that it names."""
-    if key := os.environ.get(KEY, "").strip():
-        return _sound(key, KEY)
-    if place := os.environ.get(KEY_PATH):
-        try:
-            key = Path(place).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"chat: {KEY_PATH} names {place}, which can't be read ({error})") from None
-        if key:
-            return _sound(key, f"{KEY_PATH} names {place}, which")
-        raise UserError(f"chat: {KEY_PATH} names {place}, which is empty; write the judge's key into it")
+    """Return the judge's key.
+
+    Raises:
+        UserError: There is none, or none that will do.
+    """
+    if key := judge_key():
+        return key
     raise UserError(
         f"chat: no key for the judge; set {KEY}, or {KEY_PATH} to a file that holds it (any word, if the endpoint asks "
         "for none)"
     )
-
-
-def _sound(key: str, what: str) -> str:
-    """Return a key that can stand in a request's header; it is not repeated where it can't."""
-    if key.isascii() and key.isprintable():
-        return key
-    raise UserError(f"chat: {what} holds characters that no key has; set it to the key alone, in one line")
